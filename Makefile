@@ -1,0 +1,36 @@
+# make lab | make figures | make test: each sets up what it needs first (make setup), once.
+PYTHON ?= python3
+DATA   ?= digits
+DEVICE ?= auto
+export DATA DEVICE
+
+VENV    := .venv
+PY      := $(VENV)/bin/python
+SOURCES := $(shell find ood_helpers notebooks tests figures -type f -not -path '*/__pycache__/*' 2>/dev/null)
+
+.PHONY: lab figures test setup
+
+lab: $(VENV)/installed
+	$(PY) -m jupyterlab --ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)/notebooks"
+
+# What has changed is decided inside, notebook by notebook: nothing is run twice.
+figures: $(VENV)/installed
+	@$(PY) -m ood_helpers.figures
+
+test: $(VENV)/tested
+	@echo "The tests passed and nothing has changed since; make -B test runs them again."
+
+$(VENV)/tested: $(VENV)/installed $(SOURCES) Makefile README.md environment.yml
+	$(PY) -m pytest
+	@touch $@
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+	  command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name it as in make PYTHON=python3.12." >&2; exit 1; }; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$("$(PYTHON)" -V) is too old: Python 3.11 or newer is needed; name it as in make PYTHON=python3.12." >&2; exit 1; }; \
+	  "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) comes without venv: install it first (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }; \
+	  "$(PYTHON)" -m venv --clear $(VENV); }
+	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
+	@touch $@
