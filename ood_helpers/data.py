@@ -1,0 +1,325 @@
+"""Named image sets, in memory: in-distribution (ID) sets, out-of-distribution (OOD) sets and their fixed parts.
+
+``load`` gives an ID set, ``load_ood`` a set to compare it with. ``SETS`` is the one table of names.
+"""
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import import_torchvision, synthetic
+from .synthetic import outliers  # noqa: F401  (part of this module's interface)
+
+MIN_PER_CLASS = 5  # dealing five piles gives each part of a set at least one image of every class
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with labels and fixed parts; ``near`` holds the classes that were kept out, if any.
+
+    images (N, C, H, W) uint8 with C 1 or 3; labels (N,) int64 in [0, len(classes)); ``parts`` maps "train",
+    "validation", "test" to indices. The tensors are shared with later loads, so do not write into them.
+    Raises ValueError when shapes, types, labels or parts do not fit together.
+
+    >>> two = ImageSet("two", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"),
+    ...                {"test": torch.tensor([1])})
+    >>> two.shape, two.num_classes, two.part("test")[1].tolist()
+    ((1, 8, 8), 2, [1])
+    """
+
+    name: str
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple
+    parts: dict = field(repr=False)
+    near: "ImageSet | None" = field(default=None, repr=False)
+
+    def __post_init__(self):
+        images, labels, count = self.images, self.labels, len(self.images)
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
+            raise ValueError(f"{self.name}: images must be uint8 of shape (N, 1 or 3, H, W) with N > 0, "
+                             f"got {images.dtype} {tuple(images.shape)}")
+        if labels.dtype != torch.int64 or labels.shape != (count,):
+            raise ValueError(f"{self.name}: labels must be int64 of shape ({count},), "
+                             f"got {labels.dtype} {tuple(labels.shape)}")
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise ValueError(f"{self.name}: labels must lie in 0..{len(self.classes) - 1}, "
+                             f"got {labels.min()}..{labels.max()}")
+        for part, index in self.parts.items():
+            if not len(index) or index.min() < 0 or index.max() >= count:
+                raise ValueError(f"{self.name}: part {part!r} is empty or points outside the {count} images")
+
+    @property
+    def num_classes(self):
+        return len(self.classes)
+
+    @property
+    def shape(self):
+        return tuple(self.images.shape[1:])
+
+    def part(self, name):
+        """(images, labels) of one part."""
+        if name not in self.parts:
+            raise ValueError(f"{self.name} has no part {name!r}; it has {', '.join(self.parts)}")
+        index = self.parts[name]
+        return self.images[index], self.labels[index]
+
+
+class _Raw(NamedTuple):
+    """What a reader gives. The first ``train`` images are the set's own training part; 0: it has no own parts."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple
+    train: int = 0
+
+
+class _Source(NamedTuple):
+    """A row of the table: how to read a set, its OOD sets, and what to fetch by hand when there is no network."""
+
+    read: Callable  # (name, root) -> _Raw
+    ood: tuple = synthetic.FAR
+    files: tuple = ()
+    dataset: str = ""  # class in torchvision.datasets
+    splits: tuple = ()  # its arguments; the last of several is the test part
+    count: float = float("inf")  # classes, where they are known beforehand
+    known: int = 0  # classes kept by default; 0 keeps all
+
+
+def _digits(name, root):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))
+    return _Raw(images[:, None], torch.from_numpy(digits.target).long(), tuple("0123456789"))
+
+
+@lru_cache(maxsize=4)
+def _torchvision(name, root):
+    folder = Path(root).expanduser() / name
+    try:
+        datasets = _open(name, folder, download=False)
+    except (RuntimeError, OSError):
+        _download(name, folder)
+        datasets = _open(name, folder, download=False)
+    images, labels = zip(*(_pixels(name, dataset) for dataset in datasets))
+    classes = getattr(datasets[0], "classes", None) or [str(label) for label in range(10)]  # SVHN names none
+    train = sum(map(len, labels[:-1]))
+    return _Raw(torch.cat(images), torch.cat(labels), tuple(classes), train)
+
+
+def _open(name, folder, download):
+    kind = getattr(import_torchvision().datasets, SETS[name].dataset)
+    image_files = {"loader": str} if SETS[name].dataset in ("DTD", "Places365") else {}  # paths: decoded by us
+    return [kind(folder, download=download, **split, **image_files) for split in SETS[name].splits]
+
+
+def _pixels(name, dataset):
+    if not hasattr(dataset, "data"):
+        from . import folders
+
+        paths, labels = zip(*(dataset[i] for i in range(len(dataset))))
+        images, kept = folders.decode(paths, (32, 32), True, name)
+        return images, torch.tensor(labels)[kept]
+    images = torch.as_tensor(dataset.data)
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.shape[-1] == 3:
+        images = images.permute(0, 3, 1, 2)
+    labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
+    return images.contiguous(), torch.as_tensor(labels).long()
+
+
+def _download(name, folder):
+    """Download beside and rename, so that no half archive is ever taken for a whole one."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as staging:
+            staged = Path(staging) / name
+            if folder.exists():  # archives put there by hand are used; torchvision verifies them
+                shutil.copytree(folder, staged)
+            _open(name, staged, download=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(staged, folder)
+    except (RuntimeError, OSError) as error:  # URLError is an OSError
+        with suppress(OSError):
+            folder.parent.rmdir()  # only when we made it and it stayed empty
+        files = " and ".join(str(folder / file) for file in SETS[name].files)
+        raise FileNotFoundError(f"{name} could not be downloaded ({error}); with no network, fetch it elsewhere "
+                                f"and put it at {files}") from error
+
+
+def _mnist(dataset):
+    files = tuple(f"{dataset}/raw/{part}-ubyte.gz" for part in (
+        "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"))
+    return _Source(_torchvision, synthetic.FAR, files, dataset, _TRAIN_TEST, 10)
+
+
+_TRAIN_TEST = ({"train": True}, {"train": False})
+_FAR = ("svhn", "textures", "noise")
+
+SETS = {
+    "digits": _Source(_digits, count=10, known=6),
+    "cifar10": _Source(_torchvision, ("cifar100", *_FAR), ("cifar-10-python.tar.gz",), "CIFAR10", _TRAIN_TEST, 10),
+    "cifar100": _Source(_torchvision, ("cifar10", *_FAR), ("cifar-100-python.tar.gz",), "CIFAR100", _TRAIN_TEST, 100),
+    "svhn": _Source(_torchvision, ("cifar10", "textures", "noise"), ("train_32x32.mat", "test_32x32.mat"), "SVHN",
+                    ({"split": "train"}, {"split": "test"}), 10),
+    "textures": _Source(_torchvision, ("cifar10", "svhn", "noise"), ("dtd/dtd-r1.0.1.tar.gz",), "DTD",
+                        ({"split": "train"}, {"split": "val"}, {"split": "test"}), 47),
+    "places365": _Source(_torchvision, ("cifar10", *_FAR), ("filelist_places365-standard.tar", "val_256.tar"),
+                         "Places365", ({"split": "val", "small": True},), 365),
+    "mnist": _mnist("MNIST"),
+    "fashion_mnist": _mnist("FashionMNIST"),
+    "kmnist": _mnist("KMNIST"),
+}
+
+
+def _read(name, root, ood=False):
+    if name.startswith("folder:"):
+        from . import folders
+
+        return _Raw(*folders.read(name.removeprefix("folder:"), ood))
+    if name not in SETS:
+        also = "near, letters, patches, noise, " if ood else ""
+        raise ValueError(f"unknown image set {name!r}; known: {also}{', '.join(SETS)}, folder:PATH")
+    return SETS[name].read(name, root)
+
+
+def load(name, root="data", known=None):
+    """Load an ID set with fixed train, validation and test parts.
+
+    Sets with a test part of their own keep it, and a tenth of their training part is held out for validation.
+    Others are split 60/20/20. Both are stratified and always the same. ``known=K`` keeps the first K classes and
+    gives the others as ``.near`` (their test part, or all of them where the set has none of its own); the digits
+    keep six by default. ``folder:PATH`` has train/ and test/ with class folders, or class folders that are split.
+    Raises ValueError for unknown names and unusable folders, FileNotFoundError for what is missing.
+
+    >>> digits = load("digits")
+    >>> digits.classes, digits.shape, len(digits.images), digits.near.classes
+    (('0', '1', '2', '3', '4', '5'), (1, 8, 8), 1083, ('6', '7', '8', '9'))
+    >>> {part: len(index) for part, index in digits.parts.items()}
+    {'train': 649, 'validation': 217, 'test': 217}
+    """
+    raw = _read(name, str(root))
+    if len(raw.classes) < 2:
+        raise ValueError(f"{name} has one class only ({raw.classes[0]!r}); an ID set needs at least two")
+    parts = _parts(name, raw)
+    if known is None:
+        known = SETS[name].known if name in SETS and SETS[name].known else len(raw.classes)
+    if not 2 <= known <= len(raw.classes):
+        raise ValueError(f"known must be between 2 and the {len(raw.classes)} classes of {name}, got {known}")
+    if known == len(raw.classes):
+        return ImageSet(name, raw.images, raw.labels, raw.classes, parts)
+    keep = raw.labels < known
+    held_out = torch.nonzero(~keep[raw.train:]).flatten() + raw.train
+    near = _ood_set("near", raw.images[held_out], raw.labels[held_out] - known, raw.classes[known:])
+    position = keep.cumsum(0) - 1
+    parts = {part: position[index[keep[index]]] for part, index in parts.items()}
+    return ImageSet(name, raw.images[keep], raw.labels[keep], raw.classes[:known], parts, near)
+
+
+def load_ood(name, like, root="data"):
+    """Load an OOD set for the ID set ``like``, in its size and channels; all its images are its "test" part.
+
+    "near" are the held-out classes of ``like``; "letters", "patches" and "noise" are made (see ``synthetic``);
+    any name that ``load`` knows gives that set's own test part, or the whole set where it has none.
+
+    >>> digits = load("digits")
+    >>> len(load_ood("near", digits).images), load_ood("noise", digits).shape
+    (714, (1, 8, 8))
+    """
+    if name == "near":
+        if like.near is None:
+            raise ValueError(f"{like.name} has no held-out classes; load it with known=K to have near OOD")
+        return like.near
+    if name == like.name:
+        raise ValueError(f"{name} is the ID set itself; choose another OOD set")
+    if name in synthetic.FAR:
+        return _ood_set(name, *getattr(synthetic, name)(like.shape))
+    raw = _read(name, str(root), ood=True)
+    images = _fit(raw.images[raw.train:], like.shape, f"{name} to fit {like.name}")
+    return _ood_set(name, images, raw.labels[raw.train:], raw.classes)
+
+
+def ood_names(name, known=None):
+    """Names of the OOD sets that an ID set is compared with unless others are asked for; nothing is loaded.
+
+    >>> ood_names("digits"), ood_names("cifar10")
+    (('near', 'letters', 'patches', 'noise'), ('cifar100', 'svhn', 'textures', 'noise'))
+    """
+    source = SETS.get(name, _Source(None))
+    kept = source.known if known is None else known
+    return (("near",) if 0 < kept < source.count else ()) + source.ood
+
+
+def folds(imageset, k=5, seed=0):
+    """k stratified folds of all images: fold i is the test part, a fifth of the rest validates, the rest trains.
+
+    >>> [len(fold.parts["test"]) for fold in folds(load("digits"), k=5)]
+    [217, 217, 217, 216, 216]
+    """
+    if not 2 <= k <= imageset.labels.bincount(minlength=imageset.num_classes).min():
+        raise ValueError(f"{imageset.name}: k must be between 2 and the size of the smallest class, got {k}")
+    everything = torch.arange(len(imageset.labels))
+    pile = _deal(imageset.labels, k, seed)
+    return [replace(imageset, name=f"{imageset.name} fold {i + 1}/{k}",
+                    parts=_hold_out(imageset.labels, everything[pile != i], 5, seed) | {"test": everything[pile == i]})
+            for i in range(k)]
+
+
+def _parts(name, raw):
+    everything = torch.arange(len(raw.labels))
+    needed = 2 if raw.train else MIN_PER_CLASS
+    counts = raw.labels[:raw.train or None].bincount(minlength=len(raw.classes))
+    if counts.min() < needed:
+        raise ValueError(f"{name}: class {raw.classes[counts.argmin()]!r} has {counts.min()} usable images to train "
+                         f"and validate with, at least {needed} are needed")
+    if raw.train:
+        return _hold_out(raw.labels, everything[:raw.train], 10) | {"test": everything[raw.train:]}
+    pile = _deal(raw.labels, 5)
+    return {"train": everything[pile > 1], "validation": everything[pile == 1], "test": everything[pile == 0]}
+
+
+def _hold_out(labels, index, piles, seed=0):
+    pile = _deal(labels[index], piles, seed)
+    return {"train": index[pile > 0], "validation": index[pile == 0]}
+
+
+def _deal(labels, piles, seed=0):
+    """Shuffle, sort by class and deal like cards: piles differ by one at most, overall and in every class."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))
+    order = order[labels[order].argsort(stable=True)]
+    pile = torch.empty_like(labels)
+    pile[order] = torch.arange(len(labels)) % piles
+    return pile
+
+
+def _ood_set(name, images, labels, classes):
+    return ImageSet(name, images, labels, tuple(classes), {"test": torch.arange(len(images))})
+
+
+def _fit(images, shape, what):
+    """Scale to cover the size, cut the centre, and repeat grey or weigh colour (ITU-R 601) to match channels."""
+    if tuple(images.shape[1:]) == shape:
+        return images
+    print(f"{what}: converted from {'x'.join(map(str, images.shape[1:]))} to {'x'.join(map(str, shape))}")
+    channels, height, width = shape
+    if images.shape[1] > channels:
+        weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        images = torch.cat([(chunk * weights).sum(1, keepdim=True).round().byte() for chunk in images.split(4096)])
+    if images.shape[2:] != (height, width):
+        scale = max(height / images.shape[2], width / images.shape[3])
+        size = [max(side, round(old * scale)) for side, old in zip((height, width), images.shape[2:])]
+        images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        images = images[:, :, top:top + height, left:left + width]
+    return images.expand(-1, channels, -1, -1).contiguous()
