@@ -1,0 +1,190 @@
+"""Scores: from logits (N, C) to one number per image, always higher = more in-distribution.
+
+Every function takes torch or numpy and gives the same kind back, in float32 at least. With p = softmax(z):
+
+| name         | formula                               | also called, paper                                   |
+|--------------|---------------------------------------|------------------------------------------------------|
+| msp          | max p                                 | MPS; Hendrycks & Gimpel, ICLR 2017                   |
+| max_logit    | max z                                 | Hendrycks et al., ICML 2022                          |
+| energy       | T logsumexp(z / T)                    | Liu et al., NeurIPS 2020                             |
+| entropy      | sum p log p                           | ES, the entropic score; IsoMax, IJCNN 2021           |
+| min_distance | max z, since there z = -distance      | MDS; IsoMax+, arXiv:2105.14399                       |
+| mmls         | max z + mean z                        | MMLS; DisMax, arXiv:2205.05874                       |
+| mmles        | max z + mean z + sum p log p          | MMLES; DisMax                                        |
+| mmleps       | max z + mean z + sum p log p + max p  | MMLEPS; DisMax                                       |
+
+`odin` and `gradnorm` need the model, because they need gradients.
+"""
+import functools
+
+import numpy as np
+import torch
+from torch.func import functional_call, grad, vmap
+
+_BATCH = 256  # images at a time in odin and gradnorm, which keep gradients
+
+
+def _of_logits(formula):
+    """Let `formula`, written for float torch logits (N, C), also take numpy and half precision."""
+
+    @functools.wraps(formula)
+    def score(logits, **options):
+        z = torch.as_tensor(logits)
+        if z.dim() != 2 or z.shape[1] == 0:
+            raise ValueError(f"logits must have the shape (N, C), got {tuple(z.shape)}")
+        result = formula(z.to(torch.promote_types(z.dtype, torch.float32)), **options)
+        return result.numpy() if isinstance(logits, np.ndarray) else result
+
+    return score
+
+
+@_of_logits
+def msp(logits):
+    """Maximum softmax probability, in 1/C..1.
+
+    >>> msp(torch.tensor([[2.0, 2.0], [50.0, 0.0]]))
+    tensor([0.5000, 1.0000])
+    """
+    return logits.softmax(1).amax(1)
+
+
+@_of_logits
+def max_logit(logits):
+    """The largest logit.
+
+    >>> max_logit(np.array([[1.0, 3.0], [-2.0, -5.0]]))
+    array([ 3., -2.])
+    """
+    return logits.amax(1)
+
+
+@_of_logits
+def energy(logits, temperature=1.0):
+    """T logsumexp(z / T): the *negative* free energy, so that higher is more in-distribution.
+
+    >>> energy(torch.zeros(1, 4)).exp()
+    tensor([4.])
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    return temperature * (logits / temperature).logsumexp(1)
+
+
+@_of_logits
+def entropy(logits):
+    """The entropic score sum p log p: *minus* the entropy, from -log C (uniform) to 0 (certain).
+
+    >>> entropy(torch.zeros(1, 4)), entropy(torch.tensor([[1e4, 0.0]]))
+    (tensor([-1.3863]), tensor([0.]))
+    """
+    log_p = logits.log_softmax(1)  # finite where p underflows to 0
+    return (log_p.exp() * log_p).sum(1)
+
+
+@_of_logits
+def min_distance(logits):
+    """Minus the distance to the nearest prototype: the largest logit of a distance head, where z = -distance.
+
+    >>> min_distance(torch.tensor([[-0.5, -1.5]]))
+    tensor([-0.5000])
+    """
+    return logits.amax(1)
+
+
+@_of_logits
+def mmls(logits):
+    """Max-mean logit score: max z + mean z.
+
+    >>> mmls(torch.tensor([[1.0, 3.0]]))
+    tensor([5.])
+    """
+    return logits.amax(1) + logits.mean(1)
+
+
+@_of_logits
+def mmles(logits):
+    """Max-mean logit entropy score: max z + mean z + sum p log p.
+
+    >>> bool(mmles(torch.tensor([[1.0, 3.0]])) < mmls(torch.tensor([[1.0, 3.0]])))
+    True
+    """
+    return mmls(logits) + entropy(logits)
+
+
+@_of_logits
+def mmleps(logits):
+    """Max-mean logit entropy probability score: MMLES + max p.
+
+    >>> mmleps(torch.zeros(1, 1))
+    tensor([1.])
+    """
+    return mmles(logits) + msp(logits)
+
+
+SCORES = {f.__name__: f for f in (msp, max_logit, energy, entropy, min_distance, mmls, mmles, mmleps)}
+
+
+def score(name):
+    """The score function of that name.
+
+    >>> score("msp") is msp
+    True
+    """
+    if name not in SCORES:
+        raise ValueError(f"unknown score {name!r}; known: {', '.join(SCORES)}")
+    return SCORES[name]
+
+
+def _in_batches(model, images, of_batch):
+    """Scores (N,) of `images`, on their device; the model is in evaluation mode meanwhile."""
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    try:
+        parts = [of_batch(batch.to(device).float()) for batch in images.split(_BATCH)]
+    finally:
+        model.train(training)
+    return torch.cat(parts).to(images.device)
+
+
+def odin(model, images, temperature=1000.0, step=0.0014):
+    """ODIN (Liang et al., ICLR 2018): MSP at a high temperature, after a small step that raises it.
+
+    x' = x + step sign(grad_x log max softmax(z(x) / T)), score = max softmax(z(x') / T).
+    `images` (N, C, H, W) have pixels in 0..255, and `step` is a fraction of that range.
+
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    >>> odin(model, torch.zeros(2, 1, 2, 2)).shape
+    torch.Size([2])
+    """
+
+    def of_batch(x):
+        with torch.enable_grad():
+            x.requires_grad_()
+            confidence = (model(x) / temperature).log_softmax(1).amax(1)
+            (slope,) = torch.autograd.grad(confidence.sum(), x)
+        with torch.no_grad():
+            return msp(model(x + 255 * step * slope.sign()) / temperature)
+
+    return _in_batches(model, images, of_batch)
+
+
+def gradnorm(model, images):
+    """GradNorm (Huang et al., NeurIPS 2021): L1 norm of the last layer's gradient of KL(uniform || p), per image.
+
+    The last layer is `model.classifier`, its weight the (C, D) matrix; `model.features(images)` feeds it.
+    For a linear layer the norm is norm1(features) * norm1(p - 1/C).
+    """
+    head = model.classifier
+    name, weight = next((n, p.detach()) for n, p in head.named_parameters() if p.dim() == 2)
+
+    def divergence(weight, feature):
+        # KL(uniform || p) up to a constant, which has no gradient
+        return -functional_call(head, {name: weight}, (feature[None],)).log_softmax(1).mean()
+
+    def of_batch(x):
+        with torch.no_grad():
+            features = model.features(x)
+        gradients = vmap(grad(divergence), in_dims=(None, 0), chunk_size=32)(weight, features)
+        return gradients.abs().sum((1, 2))
+
+    return _in_batches(model, images, of_batch)
