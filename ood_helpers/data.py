@@ -3,10 +3,6 @@
 ``load`` gives an ID set, ``load_ood`` a set to compare it with. ``SETS`` is the one table of names.
 """
 
-import os
-import shutil
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import import_torchvision, synthetic
-from .synthetic import outliers  # noqa: F401  (part of this module's interface)
+from . import downloads, folders, synthetic
+from .folders import write_folder  # noqa: F401  (this module's interface, as is the next)
+from .synthetic import outliers  # noqa: F401
 
 MIN_PER_CLASS = 5  # dealing five piles gives each part of a set at least one image of every class
 
@@ -105,57 +102,8 @@ def _digits(name, root):
 
 @lru_cache(maxsize=4)
 def _torchvision(name, root):
-    folder = Path(root).expanduser() / name
-    try:
-        datasets = _open(name, folder, download=False)
-    except (RuntimeError, OSError):
-        _download(name, folder)
-        datasets = _open(name, folder, download=False)
-    images, labels = zip(*(_pixels(name, dataset) for dataset in datasets))
-    classes = getattr(datasets[0], "classes", None) or [str(label) for label in range(10)]  # SVHN names none
-    train = sum(map(len, labels[:-1]))
-    return _Raw(torch.cat(images), torch.cat(labels), tuple(classes), train)
-
-
-def _open(name, folder, download):
-    kind = getattr(import_torchvision().datasets, SETS[name].dataset)
-    image_files = {"loader": str} if SETS[name].dataset in ("DTD", "Places365") else {}  # paths: decoded by us
-    return [kind(folder, download=download, **split, **image_files) for split in SETS[name].splits]
-
-
-def _pixels(name, dataset):
-    if not hasattr(dataset, "data"):
-        from . import folders
-
-        paths, labels = zip(*(dataset[i] for i in range(len(dataset))))
-        images, kept = folders.decode(paths, (32, 32), True, name)
-        return images, torch.tensor(labels)[kept]
-    images = torch.as_tensor(dataset.data)
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.shape[-1] == 3:
-        images = images.permute(0, 3, 1, 2)
-    labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
-    return images.contiguous(), torch.as_tensor(labels).long()
-
-
-def _download(name, folder):
-    """Download beside and rename, so that no half archive is ever taken for a whole one."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder.parent) as staging:
-            staged = Path(staging) / name
-            if folder.exists():  # archives put there by hand are used; torchvision verifies them
-                shutil.copytree(folder, staged)
-            _open(name, staged, download=True)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(staged, folder)
-    except (RuntimeError, OSError) as error:  # URLError is an OSError
-        with suppress(OSError):
-            folder.parent.rmdir()  # only when we made it and it stayed empty
-        files = " and ".join(str(folder / file) for file in SETS[name].files)
-        raise FileNotFoundError(f"{name} could not be downloaded ({error}); with no network, fetch it elsewhere "
-                                f"and put it at {files}") from error
+    row = SETS[name]
+    return _Raw(*downloads.read(name, Path(root).expanduser() / name, row.dataset, row.splits, row.files))
 
 
 def _mnist(dataset):
@@ -185,8 +133,6 @@ SETS = {
 
 def _read(name, root, ood=False):
     if name.startswith("folder:"):
-        from . import folders
-
         return _Raw(*folders.read(name.removeprefix("folder:"), ood))
     if name not in SETS:
         also = "near, letters, patches, noise, " if ood else ""

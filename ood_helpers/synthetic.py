@@ -58,19 +58,25 @@ def _glyph(font, letter, height, width):
 
 
 def patches(shape, count=1000):
-    """Crops of scikit-learn's two sample photographs, two to eight times the size, shrunk; grey for grey sets."""
+    """Crops of scikit-learn's two sample photographs, shrunk two to eight times; grey for grey sets.
+
+    A crop is at most a third of the photograph high, and flat ones (standard deviation below 16 of 255) are drawn
+    again: bare sky is no texture.
+    """
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
     channels, height, width = shape
     photos = [Image.fromarray(photo).convert("RGB" if channels == 3 else "L") for photo in load_sample_images().images]
+    largest = min(8, photos[0].width / width / 3, photos[0].height / height / 3)
     rng, images = np.random.default_rng(0), []
-    largest = min(8, photos[0].width / width, photos[0].height / height)
-    for i in range(count):
-        photo, scale = photos[i % 2], rng.uniform(min(2, largest), largest)
+    while len(images) < count:
+        photo, scale = photos[len(images) % 2], rng.uniform(min(2, largest), largest)
         left, top = rng.uniform(0, 1, 2) * (photo.width - scale * width, photo.height - scale * height)
         box = (left, top, left + scale * width, top + scale * height)
-        images.append(np.array(photo.resize((width, height), Image.Resampling.BOX, box)).reshape(height, width, -1))
+        patch = np.array(photo.resize((width, height), Image.Resampling.BOX, box)).reshape(height, width, -1)
+        if patch.mean(2).std() >= 16:
+            images.append(patch)
     images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     return images, torch.arange(count) % 2, ("china", "flower")
 
