@@ -141,32 +141,69 @@ class MarginEnhancedLogitNormLoss(nn.Module):
         return F.cross_entropy(z * (inverse_norm / self.temperature), labels)
 
 
-def _unit(x):
-    """x (N, D) / norm2(x); a zero row, which has no direction, stays zero and gets no gradient."""
-    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / norm.where(norm > 1e-12, torch.inf)
+class _Unit(torch.autograd.Function):
+    """x (N, D) / norm2(x), in fewer passes than F.normalize. A zero row has no direction: it stays 0, its gradient 0."""
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        inverse = 1 / norm.where(norm > 1e-12, torch.inf)
+        return x * inverse, inverse
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*output)
+
+    @staticmethod
+    def backward(ctx, g, _):
+        unit, inverse = ctx.saved_tensors
+        return (g - unit * torch.linalg.vecdot(g, unit)[:, None]) * inverse
 
 
-def _distances(x, w):
-    """Euclidean distances (B, C) between the rows of x (B, D) and w (C, D), by one matrix product.
+class _Distances(torch.autograd.Function):
+    """Euclidean distances (B, C) between the rows of x (B, D) and w (C, D), by matrix products.
 
-    |x - w|^2 = |x|^2 + |w|^2 - 2 x.w cancels when x is near w: at a distance of 0.003 a float32 gradient is 1 % wrong,
-    at 0.0003 it is noise. So the nearest prototype gets its exact difference; the others are further away.
+    |x - w|^2 = |x|^2 + |w|^2 - 2 x.w cancels where x is near w: at a distance of 0.003 a float32 gradient is 1 % wrong,
+    at 0.0003 it is noise, with TF32 far earlier. So the nearest prototype gets the exact difference, forward and
+    backward; the others are further away. The gradient at distance 0 is 0, as in torch.cdist.
     """
-    squares = (x * x).sum(1, keepdim=True) + torch.addmm((w * w).sum(1), x, w.t(), alpha=-2)
-    nearest = squares.detach().argmin(1)
-    exact = torch.linalg.vector_norm(x - w.index_select(0, nearest), dim=1, keepdim=True)
-    # The floor keeps the square root's gradient finite where it is about to be replaced.
-    return squares.clamp_min(1e-12).sqrt().scatter(1, nearest[:, None], exact)
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, w):
+        d = torch.addmm((w * w).sum(1), x, w.t(), alpha=-2)
+        d += (x * x).sum(1, keepdim=True)
+        nearest = d.argmin(1)
+        exact = torch.linalg.vector_norm(x - w[nearest], dim=1, keepdim=True)
+        d.clamp_(min=1e-12).sqrt_().scatter_(1, nearest[:, None], exact)
+        return d, nearest
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, *output)
+
+    @staticmethod
+    def backward(ctx, g, _):
+        x, w, d, nearest = ctx.saved_tensors
+        pull = g / d
+        to_nearest = pull.gather(1, nearest[:, None])
+        near = to_nearest.where(d.gather(1, nearest[:, None]) > 0, 0) * (x - w[nearest])
+        pull.scatter_(1, nearest[:, None], 0)  # one index per row: no two writes meet
+        grad_x = torch.addmm(near + x * pull.sum(1, keepdim=True), pull, w, alpha=-1)
+        grad_w = torch.addmm(w * pull.sum(0)[:, None], pull.t(), x, alpha=-1).index_add(0, nearest, near, alpha=-1)
+        return grad_x, grad_w
 
 
 class _DistanceHead(nn.Module):
     """What the three distance heads share: prototypes, temperature, and a forward in full precision."""
 
-    def __init__(self, num_features, num_classes, temperature):
+    def __init__(self, num_features, num_classes, temperature=1.0):
         super().__init__()
         self.num_features, self.num_classes = num_features, num_classes
-        self.prototypes = nn.Parameter(torch.empty(num_classes, num_features))
+        self.prototypes = nn.Parameter(torch.zeros(num_classes, num_features))
         self.register_buffer("temperature", torch.tensor([float(_positive("temperature", temperature))]))
 
     def extra_repr(self):
@@ -176,32 +213,30 @@ class _DistanceHead(nn.Module):
         if features.dim() != 2 or features.shape[1] != self.num_features:
             raise ValueError(f"features must be (B, {self.num_features}), got {tuple(features.shape)}")
         with torch.autocast(features.device.type, enabled=False):
-            return self._logits(_at_least_float32(features), _at_least_float32(self.prototypes)) / self.temperature
+            return self._logits(_at_least_float32(features), _at_least_float32(self.prototypes))
 
 
 class IsoMaxLossFirstPart(_DistanceHead):
-    """IsoMax's head: z = -norm2(x - W) / T, with W starting at 0 (Macedo et al., IJCNN 2021). Use it for nn.Linear.
+    """IsoMax's head, in the place of nn.Linear: z = -norm2(x - W) / T, W starts at 0 (Macedo et al., IJCNN 2021).
 
     >>> head = IsoMaxLossFirstPart(num_features=2, num_classes=3)
     >>> head(torch.tensor([[3.0, 4.0]])).tolist()
     [[-5.0, -5.0, -5.0]]
     """
 
-    def __init__(self, num_features, num_classes, temperature=1.0):
-        super().__init__(num_features, num_classes, temperature)
-        nn.init.zeros_(self.prototypes)
-
     def _logits(self, x, w):
-        return -_distances(x, w)
+        center = w.detach().mean(0)  # moving both changes no distance, and keeps the products small
+        return _Distances.apply(x - center, w - center)[0] / -self.temperature
 
 
 class IsoMaxPlusLossFirstPart(_DistanceHead):
-    """IsoMax+'s head: z = -|s| norm2(x/norm(x) - W/norm(W)) / T, s learned from 1, W ~ N(0, 1) (arXiv:2105.14399).
+    """IsoMax+'s head: z = -|s| norm2(x/norm2(x) - W/norm2(W)) / T, s learned from 1, W ~ N(0, 1) (arXiv:2105.14399).
 
     >>> head = IsoMaxPlusLossFirstPart(num_features=4, num_classes=3)
-    >>> bool((head(torch.randn(2, 4)) >= -2).all())  # two points on the unit sphere are at most 2 apart
+    >>> bool((head(torch.randn(2, 4)) >= -2).all())  # points of the unit sphere are at most 2 apart
     True
     """
+    unit = 1.0
 
     def __init__(self, num_features, num_classes, temperature=1.0):
         super().__init__(num_features, num_classes, temperature)
@@ -209,26 +244,27 @@ class IsoMaxPlusLossFirstPart(_DistanceHead):
         self.distance_scale = nn.Parameter(torch.ones(1))
 
     def _logits(self, x, w):
-        return -self.distance_scale.abs() * _distances(_unit(x), _unit(w))
+        scale = self.distance_scale.abs() / (self.unit * self.temperature)
+        return _Distances.apply(_Unit.apply(x)[0], _Unit.apply(w)[0])[0] * -scale
 
 
 class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
-    """DisMax's head: z = -(d + mean_c d) / T, d = |s| norm2(x/norm(x) - W/norm(W)) / sqrt 2 (arXiv:2205.05874).
+    """DisMax's head: z = -(d + mean_c d) / T, d = |s| norm2(x/norm2(x) - W/norm2(W)) / sqrt 2 (arXiv:2205.05874).
 
-    The mean over classes is the same for every class, so softmax and the loss do not see it; the scores do.
-    `scores(logits)` gives the score that `score_type` names, MMLES by default.
+    The mean is the same for every class, so softmax and the loss ignore it; the scores do not. `scores(logits)` is the
+    score that `score_type` names, MMLES at first.
 
     >>> head = DisMaxLossFirstPart(num_features=4, num_classes=3)
     >>> head.scores(head(torch.randn(2, 4))).shape
     torch.Size([2])
     """
-
     SCORE_TYPES = {"MPS": scores.msp, "ES": scores.entropy, "MDS": scores.min_distance, "MMLS": scores.mmls,
                    "MMLES": scores.mmles, "MMLEPS": scores.mmleps}
     score_type = "MMLES"
+    unit = math.sqrt(2)  # two directions at a right angle are 1 apart
 
     def _logits(self, x, w):
-        z = super()._logits(x, w) / math.sqrt(2)
+        z = super()._logits(x, w)
         return z + z.mean(1, keepdim=True)
 
     def scores(self, logits):
