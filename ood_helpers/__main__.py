@@ -1,0 +1,124 @@
+"""The command line: python -m ood_helpers train | table | figures."""
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+
+def number_or_text(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def option(text):
+    """name=value of a loss's constructor."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value, such as temperature=0.3")
+    return name, number_or_text(value)
+
+
+HELP = {
+    "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
+    "loss": "softmax, logitnorm, meln, isomax, isomaxplus, dismax or dismax_fpr",
+    "model": "cnn, resnet18, resnet34, wrn_40_2, ... (an unknown name lists them all)",
+    "loss_options": "for the loss, name=value, e.g. temperature=0.3",
+    "milestones": "epochs of --schedule steps",
+    "schedule": "cosine or steps",
+    "known": "the first so many classes are in-distribution, the others near OOD",
+    "ood": "names of the OOD sets",
+    "lr": "learning rate of the network",
+    "augment": "true or false: random crop and flip",
+    "fold": "0 to 4, of five stratified folds",
+}
+
+
+def add_config(parser):
+    """One option for each field of Config; what is not given keeps Config's default."""
+    from .runs import Config
+
+    for field in fields(Config):
+        kind = {tuple: {"nargs": "+", "type": str}}.get(field.type, {"type": field.type})
+        if field.type is bool:
+            kind = {"type": lambda text: {"true": True, "false": False}[text.lower()], "metavar": "true|false"}
+        if field.name == "loss_options":
+            kind = {"nargs": "+", "type": option, "metavar": "NAME=VALUE"}
+        if field.name == "milestones":
+            kind = {"nargs": "+", "type": int}
+        parser.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS,
+                            help=HELP.get(field.name, f"default {field.default}"), **kind)
+
+
+def config_from(args):
+    from .runs import Config
+
+    return Config(**{field.name: getattr(args, field.name) for field in fields(Config) if field.name in args})
+
+
+def train(args):
+    from .tables import columns, spread
+    from .training import fit
+
+    run = fit(config_from(args), args.runs, args.device)
+    print(f"{run.label} on {run.config.data}, seed {run.config.seed}: {run.path}")
+    for name, values in columns([run]).items():
+        print(f"  {name:<16} {spread(values):>6} %")
+    print("  FPR95 with ID as the positive class")
+
+
+def table(args):
+    from . import tables
+
+    base = config_from(args)
+    found = tables.lesson(base, args.seeds, runs=args.runs, device=args.device, positive=args.positive)
+    text = tables.markdown(found, tables.note(args.seeds, args.positive))
+    print(text)
+    folder = Path(args.out or f"figures/{base.data.replace(':', '_').replace('/', '_')}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.md").write_text(text + "\n")
+    (folder / "table.csv").write_text(tables.comma_separated(found))
+    print(f"saved as {folder / 'table.md'} and {folder / 'table.csv'}")
+
+
+def figures(args):
+    from .figures import regenerate
+
+    regenerate(args.data, args.device)
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for function, text in ((train, "train one configuration and print its results"),
+                           (table, "train every loss with several seeds and print mean and deviation"),
+                           (figures, "run every notebook and write the figures")):
+        command = commands.add_parser(function.__name__, help=text, description=text,
+                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command.set_defaults(run=function)
+        command.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
+        if function is figures:
+            command.add_argument("--data", default="digits", help=HELP["data"])
+            continue
+        command.add_argument("--runs", default="runs", metavar="DIR", help="where trained runs are kept")
+        add_config(command)
+        if function is table:
+            command.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
+            command.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
+            command.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
+    return top
+
+
+def main(arguments=None):
+    args = parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        sys.exit(f"ood_helpers: {error}")
+
+
+if __name__ == "__main__":
+    main()
