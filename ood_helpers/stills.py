@@ -1,0 +1,56 @@
+"""Still pictures of the widgets' states, for readers who have no kernel and for print."""
+import io
+
+import numpy as np
+
+from . import plots, summary
+
+
+def _figure(size, columns, ratios=None, rows=1):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, width_ratios=ratios)
+
+
+def styled(draw):
+    """Let `draw` run in the project's style, without changing anyone else's."""
+
+    def styled_draw(*arguments):
+        import matplotlib.style
+
+        with matplotlib.style.context("ood_helpers.figures"):
+            return draw(*arguments)
+
+    return styled_draw
+
+
+def png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@styled
+def explorer(state, data, title):
+    """The score explorer's state: histogram, ROC and precision-recall with the working point."""
+    view, (_, _, ready) = summary.compute(state, data), summary.prepare(state, data)
+    figure, axes = _figure((9.5, 3.0), 3, (2.2, 1, 1))
+    values = [summary.shown(state["score"], ranks) for ranks in ready["ranks"]]
+    plots.histogram(axes[0], values[0], {state["ood"]: values[1]}, view["threshold"], summary.BINS, state["score"],
+                    (view["low"], view["high"]))
+    if state["log_scale"]:
+        axes[0].set(yscale="log", ylim=(None, 1))
+    pair, positive = {state["ood"]: ready["ranks"]}, state["positive"]
+    accepted = np.array(view["accepted"]) / view["sizes"]
+    tpr, fpr = accepted if positive == "id" else 1 - accepted[::-1]
+    found = np.array(view["accepted"] if positive == "id" else np.subtract(view["sizes"], view["accepted"])[::-1])
+    plots.roc(axes[1], pair, positive).plot(fpr, tpr, "o", markerfacecolor="white", color="black")
+    plots.pr(axes[2], pair, positive)
+    if found.sum():
+        axes[2].plot(tpr, found[0] / found.sum(), "o", markerfacecolor="white", color="black")
+    for ax, name in zip(axes[1:], ("ROC", "Precision and recall")):
+        ax.get_legend().remove()
+        ax.set_title(name)
+    figure.suptitle(plots.text(title, 200), fontsize=9)
+    return figure
