@@ -1,4 +1,4 @@
-"""Named image sets, in memory: in-distribution (ID) sets, out-of-distribution (OOD) sets and their fixed parts.
+"""Named image sets, in memory: in-distribution (ID) and out-of-distribution (OOD) sets with fixed parts.
 
 ``load`` gives an ID set, ``load_ood`` a set to compare it with. ``SETS`` is the one table of names.
 """
@@ -42,7 +42,8 @@ class ImageSet:
 
     def __post_init__(self):
         images, labels, count = self.images, self.labels, len(self.images)
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
+        fits = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
+        if not (fits and images.numel()):
             raise ValueError(f"{self.name}: images must be uint8 of shape (N, 1 or 3, H, W) with N > 0, "
                              f"got {images.dtype} {tuple(images.shape)}")
         if labels.dtype != torch.int64 or labels.shape != (count,):
@@ -72,7 +73,7 @@ class ImageSet:
 
 
 class _Raw(NamedTuple):
-    """What a reader gives. The first ``train`` images are the set's own training part; 0: it has no own parts."""
+    """What a reader gives. The first ``train`` images are the set's own training part (0: no parts)."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -81,7 +82,7 @@ class _Raw(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """A row of the table: how to read a set, its OOD sets, and what to fetch by hand when there is no network."""
+    """A row of the table: how to read a set, its OOD sets, what to fetch by hand without a network."""
 
     read: Callable  # (name, root) -> _Raw
     ood: tuple = synthetic.FAR
@@ -117,10 +118,12 @@ _FAR = ("svhn", "textures", "noise")
 
 SETS = {
     "digits": _Source(_digits, count=10, known=6),
-    "cifar10": _Source(_torchvision, ("cifar100", *_FAR), ("cifar-10-python.tar.gz",), "CIFAR10", _TRAIN_TEST, 10),
-    "cifar100": _Source(_torchvision, ("cifar10", *_FAR), ("cifar-100-python.tar.gz",), "CIFAR100", _TRAIN_TEST, 100),
-    "svhn": _Source(_torchvision, ("cifar10", "textures", "noise"), ("train_32x32.mat", "test_32x32.mat"), "SVHN",
-                    ({"split": "train"}, {"split": "test"}), 10),
+    "cifar10": _Source(_torchvision, ("cifar100", *_FAR), ("cifar-10-python.tar.gz",), "CIFAR10",
+                       _TRAIN_TEST, 10),
+    "cifar100": _Source(_torchvision, ("cifar10", *_FAR), ("cifar-100-python.tar.gz",), "CIFAR100",
+                        _TRAIN_TEST, 100),
+    "svhn": _Source(_torchvision, ("cifar10", "textures", "noise"), ("train_32x32.mat", "test_32x32.mat"),
+                    "SVHN", ({"split": "train"}, {"split": "test"}), 10),
     "textures": _Source(_torchvision, ("cifar10", "svhn", "noise"), ("dtd/dtd-r1.0.1.tar.gz",), "DTD",
                         ({"split": "train"}, {"split": "val"}, {"split": "test"}), 47),
     "places365": _Source(_torchvision, ("cifar10", *_FAR), ("filelist_places365-standard.tar", "val_256.tar"),
@@ -143,11 +146,12 @@ def _read(name, root, ood=False):
 def load(name, root="data", known=None):
     """Load an ID set with fixed train, validation and test parts.
 
-    Sets with a test part of their own keep it, and a tenth of their training part is held out for validation.
-    Others are split 60/20/20. Both are stratified and always the same. ``known=K`` keeps the first K classes and
-    gives the others as ``.near`` (their test part, or all of them where the set has none of its own); the digits
-    keep six by default. ``folder:PATH`` has train/ and test/ with class folders, or class folders that are split.
-    Raises ValueError for unknown names and unusable folders, FileNotFoundError for what is missing.
+    Sets with a test part of their own keep it, and a tenth of their training part is held out for
+    validation. Others are split 60/20/20. Both are stratified and always the same. ``known=K`` keeps the
+    first K classes and gives the others as ``.near`` (their test part, or all of them where the set has
+    none of its own); the digits keep six by default. ``folder:PATH`` has train/ and test/ with class
+    folders, or class folders that are split. Raises ValueError for unknown names and unusable folders,
+    FileNotFoundError for what is missing.
 
     >>> digits = load("digits")
     >>> digits.classes, digits.shape, len(digits.images), digits.near.classes
@@ -176,8 +180,9 @@ def load(name, root="data", known=None):
 def load_ood(name, like, root="data"):
     """Load an OOD set for the ID set ``like``, in its size and channels; all its images are its "test" part.
 
-    "near" are the held-out classes of ``like``; "letters", "patches" and "noise" are made (see ``synthetic``);
-    any name that ``load`` knows gives that set's own test part, or the whole set where it has none.
+    "near" are the held-out classes of ``like``; "letters", "patches" and "noise" are made (see
+    ``synthetic``); any name that ``load`` knows gives that set's own test part, or the whole set where it
+    has none.
 
     >>> digits = load("digits")
     >>> len(load_ood("near", digits).images), load_ood("noise", digits).shape
@@ -208,18 +213,19 @@ def ood_names(name, known=None):
 
 
 def folds(imageset, k=5, seed=0):
-    """k stratified folds of all images: fold i is the test part, a fifth of the rest validates, the rest trains.
+    """k stratified folds of all images: fold i tests, a fifth of the rest validates, the others train.
 
     >>> [len(fold.parts["test"]) for fold in folds(load("digits"), k=5)]
     [217, 217, 217, 216, 216]
     """
     if not 2 <= k <= imageset.labels.bincount(minlength=imageset.num_classes).min():
         raise ValueError(f"{imageset.name}: k must be between 2 and the size of the smallest class, got {k}")
-    everything = torch.arange(len(imageset.labels))
+    everything, made = torch.arange(len(imageset.labels)), []
     pile = _deal(imageset.labels, k, seed)
-    return [replace(imageset, name=f"{imageset.name} fold {i + 1}/{k}",
-                    parts=_hold_out(imageset.labels, everything[pile != i], 5, seed) | {"test": everything[pile == i]})
-            for i in range(k)]
+    for i in range(k):
+        parts = _hold_out(imageset.labels, everything[pile != i], 5, seed) | {"test": everything[pile == i]}
+        made.append(replace(imageset, name=f"{imageset.name} fold {i + 1}/{k}", parts=parts))
+    return made
 
 
 def _parts(name, raw):
@@ -227,8 +233,8 @@ def _parts(name, raw):
     needed = 2 if raw.train else MIN_PER_CLASS
     counts = raw.labels[:raw.train or None].bincount(minlength=len(raw.classes))
     if counts.min() < needed:
-        raise ValueError(f"{name}: class {raw.classes[counts.argmin()]!r} has {counts.min()} usable images to train "
-                         f"and validate with, at least {needed} are needed")
+        raise ValueError(f"{name}: class {raw.classes[counts.argmin()]!r} has {counts.min()} usable images, "
+                         f"at least {needed} are needed to train and validate with")
     if raw.train:
         return _hold_out(raw.labels, everything[:raw.train], 10) | {"test": everything[raw.train:]}
     pile = _deal(raw.labels, 5)
@@ -254,14 +260,15 @@ def _ood_set(name, images, labels, classes):
 
 
 def _fit(images, shape, what):
-    """Scale to cover the size, cut the centre, and repeat grey or weigh colour (ITU-R 601) to match channels."""
+    """Scale to cover the size, cut the centre, repeat grey or weigh colour (ITU-R 601) to fit channels."""
     if tuple(images.shape[1:]) == shape:
         return images
     print(f"{what}: converted from {'x'.join(map(str, images.shape[1:]))} to {'x'.join(map(str, shape))}")
     channels, height, width = shape
     if images.shape[1] > channels:
         weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-        images = torch.cat([(chunk * weights).sum(1, keepdim=True).round().byte() for chunk in images.split(4096)])
+        images = torch.cat([(some * weights).sum(1, keepdim=True).round().byte()
+                            for some in images.split(4096)])  # floats are four times the size
     if images.shape[2:] != (height, width):
         scale = max(height / images.shape[2], width / images.shape[3])
         size = [max(side, round(old * scale)) for side, old in zip((height, width), images.shape[2:])]

@@ -12,10 +12,11 @@ from . import folders, import_torchvision
 
 
 def read(name, folder, dataset, splits, files):
-    """(images, labels, classes, number of training images) of a set in ``folder``, after a download if need be.
+    """(images, labels, classes, number of training images) of a set in ``folder``, downloaded if need be.
 
-    ``dataset`` is a class of torchvision.datasets and ``splits`` its arguments, the test part last; a single split
-    has no test part of its own (0 training images). FileNotFoundError says which ``files`` to put where.
+    ``dataset`` is a class of torchvision.datasets and ``splits`` its arguments, the test part last; a
+    single split has no test part of its own (0 training images). FileNotFoundError says which ``files`` to
+    put where.
     """
     kind = getattr(import_torchvision().datasets, dataset)
     try:

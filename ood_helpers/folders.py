@@ -1,4 +1,4 @@
-"""Folders of image files to images in memory, and back. Names of folders and files are text and nothing else."""
+"""Folders of image files to images in memory, and back. Names of folders and files are only text."""
 
 import os
 import tempfile
@@ -11,16 +11,17 @@ import numpy as np
 import torch
 
 GREY = {"1", "L", "LA"}
-COLOUR = {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # other modes have more than 8 bits and would be cut to white
+COLOUR = {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # others have over 8 bits, which Pillow cuts to white
 LARGEST = 224  # pixels; a folder of larger images does not fit in memory
 
 
 def read(path, ood=False):
-    """(images, labels, classes, number of own training images) of a folder; ``data.load`` describes its layout.
+    """(images, labels, classes, number of own training images) of a folder laid out as for ``load``.
 
-    For OOD use a flat folder of images will do, and of train/ and test/ only test/ is read. Hidden files are
-    passed over; files that cannot be read are skipped, counted and listed in one printed line. Images of different
-    sizes are scaled and cut to the size that most of them have, or to 32 x 32 where none prevails.
+    For OOD use a flat folder of images will do, and of train/ and test/ only test/ is read. Hidden files
+    are passed over; files that cannot be read are skipped, counted and listed in one printed line. Images
+    of different sizes are scaled and cut to the size that most of them have, or to 32 x 32 where none
+    prevails.
     """
     folder, whole = Path(path).expanduser(), repr(str(path))
     if not folder.is_dir():
@@ -39,14 +40,15 @@ def read(path, ood=False):
         classes, files = ["images"], [(file, 0, folder) for file in _files(roots[0])]
     if not files:
         raise ValueError(f"folder {whole} has no class folders with images in them")
-    images, kept = _decode_same_size(tuple((file, os.stat(file).st_mtime_ns) for file, *_ in files), str(path))
+    stamps = tuple((file, os.stat(file).st_mtime_ns) for file, *_ in files)
+    images, kept = _decode_same_size(stamps, str(path))
     files = [files[i] for i in kept]
     train = sum(root == roots[0] for *_, root in files) if len(roots) == 2 else 0
     return images, torch.tensor([label for _, label, _ in files]), tuple(classes), train
 
 
 def _folders(root):
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(name for name in os.listdir(root) if name[0] != "." and (Path(root) / name).is_dir())
 
 
 def _files(root):
@@ -85,8 +87,8 @@ def _decode_same_size(stamps, what):
 def decode(paths, size, colour, what):
     """Decode image files: uint8 (n, 3 or 1, H, W) and the positions of the n files that could be read.
 
-    Scaled to cover ``size`` (width, height) and cut to its centre. One thread: for small files Python's own work
-    prevails, and a pool of threads took twice as long.
+    Scaled to cover ``size`` (width, height) and cut to its centre. One thread: for small files Python's own
+    work prevails, and a pool of threads took twice as long.
     """
     from PIL import Image, ImageOps
     from tqdm.auto import tqdm
@@ -110,7 +112,7 @@ def decode(paths, size, colour, what):
     if not kept:
         raise ValueError(f"{what}: none of its {len(paths)} files can be read as an image")
     if broken:
-        print(f"{what}: skipped {len(broken)} of {len(paths)} files that cannot be read as images: {_some(broken)}")
+        print(f"{what}: skipped {len(broken)} of {len(paths)} files, no readable images: {_some(broken)}")
     return torch.from_numpy(pixels[:len(kept)]).permute(0, 3, 1, 2).contiguous(), kept
 
 
@@ -122,20 +124,22 @@ def _no_bombs():
 
 
 def write_folder(imageset, path, sizes=None):
-    """Write PNG files into ``path``/class/, the first ``sizes[c]`` images of class c (all of them by default).
+    """Write ``path``/class/*.png: the first ``sizes[c]`` images of class c, or all of them; returns the path.
 
     Written beside and renamed when complete; a folder that already holds these files is left as it is.
-    Raises ValueError when a class has fewer images or its name cannot be a folder, and when the folder has others.
+    Raises ValueError when a class has fewer images or its name cannot be a folder, and when the folder has
+    others.
     """
     from PIL import Image
 
     path, sizes = Path(path), sizes or imageset.labels.bincount(minlength=imageset.num_classes).tolist()
     files = {}
     for label, (name, size) in enumerate(zip(imageset.classes, sizes, strict=True)):
+        if Path(name).name != name or name[:1] in ("", "."):
+            raise ValueError(f"class name {name!r} of {imageset.name} cannot be the name of a folder")
         index = torch.nonzero(imageset.labels == label).flatten()[:size].tolist()
-        if len(index) < size or Path(name).name != name:
-            raise ValueError(f"class {name!r} of {imageset.name} has {len(index)} images to write in a folder of its "
-                             f"name, {size} were asked for")
+        if len(index) < size:
+            raise ValueError(f"class {name!r} of {imageset.name} has {len(index)} images, {size} are asked")
         files |= {f"{name}/{position:04d}.png": i for position, i in enumerate(index)}
     if path.exists():
         if {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} != set(files):

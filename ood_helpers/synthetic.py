@@ -17,12 +17,13 @@ FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-Bold
 
 
 def letters(shape):
-    """Letters of Matplotlib's own fonts, (images, labels, classes): each letter in each of 21 fonts, shuffled.
+    """Letters of Matplotlib's own fonts: (images, labels, classes), each letter in 21 fonts, shuffled.
 
-    Drawn as scikit-learn's digits were: a binary picture four times the size, counted in blocks of 4 x 4 pixels,
-    as large as the box allows and centred. Upper and lower case share a class. Below 16 pixels the box is the
-    whole image (as in the digits), above it 20/28 of it (as in MNIST). Grey sets get white on black, colour sets a
-    random ink on a random paper, since black margins alone would give the letters away.
+    Drawn as scikit-learn's digits were: a binary picture four times the size, counted in blocks of 4 x 4
+    pixels, as large as the box allows and centred. Upper and lower case share a class. Below 16 pixels the
+    box is the whole image (as in the digits), above it 20/28 of it (as in MNIST). Grey sets get white on
+    black, colour sets a random ink on a random paper, since black margins alone would give the letters
+    away.
     """
     import matplotlib
     from PIL import ImageFont
@@ -60,14 +61,15 @@ def _glyph(font, letter, height, width):
 def patches(shape, count=1000):
     """Crops of scikit-learn's two sample photographs, shrunk two to eight times; grey for grey sets.
 
-    A crop is at most a third of the photograph high, and flat ones (standard deviation below 16 of 255) are drawn
-    again: bare sky is no texture.
+    A crop is at most a third of the photograph high, and flat ones (standard deviation below 16 of 255) are
+    drawn again: bare sky is no texture.
     """
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
     channels, height, width = shape
-    photos = [Image.fromarray(photo).convert("RGB" if channels == 3 else "L") for photo in load_sample_images().images]
+    mode = "RGB" if channels == 3 else "L"
+    photos = [Image.fromarray(photo).convert(mode) for photo in load_sample_images().images]
     largest = min(8, photos[0].width / width / 3, photos[0].height / height / 3)
     rng, images = np.random.default_rng(0), []
     while len(images) < count:
@@ -88,13 +90,13 @@ def noise(shape, count=1000):
 
 
 def outliers(images, seed=0):
-    """Synthetic outliers made from ID images alone, one per image, (N, C, H, W) uint8: no test OOD is looked at.
+    """Outliers made from ID images alone, one per image, (N, C, H, W) uint8: no test OOD is looked at.
 
     They decide what needs OOD examples before any is seen (LogitNorm's temperature), so make them from the
-    validation part. Four kinds in equal shares, near to far: mosaics of the quadrants of four images, blends of
-    two images, images whose quadrants changed places, images whose pixels were shuffled (the same way in all
-    channels). A mosaic or blend of images of one class can look like that class; with C classes it is 1 in C of
-    the blends at most, the same for every choice that is compared.
+    validation part. Four kinds in equal shares, near to far: mosaics of the quadrants of four images,
+    blends of two images, images whose quadrants changed places, images whose pixels were shuffled (the same
+    way in all channels). A mosaic or blend of images of one class can look like that class; with C classes
+    it is 1 in C of the blends at most, the same for every choice that is compared.
 
     >>> made = outliers(torch.arange(8 * 64, dtype=torch.float32).div(2).byte().view(8, 1, 8, 8), seed=1)
     >>> made.shape, made.dtype
@@ -121,5 +123,6 @@ def outliers(images, seed=0):
     kind = slice(2, None, 4)
     made[kind] = pool[kind].roll((height, width), (2, 3))
     for i in range(3, len(pool), 4):
-        made[i] = pool[i].flatten(1)[:, torch.from_numpy(rng.permutation(pool[i, 0].numel()))].view_as(pool[i])
+        order = torch.from_numpy(rng.permutation(pool[i, 0].numel()))
+        made[i] = pool[i].flatten(1)[:, order].view_as(pool[i])
     return made
