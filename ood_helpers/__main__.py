@@ -72,9 +72,11 @@ def train(args):
 
 def table(args):
     from . import tables
+    from .training import lesson
 
     base = config_from(args)
-    found = tables.lesson(base, args.seeds, runs=args.runs, device=args.device, positive=args.positive)
+    trained = lesson(base, seeds=args.seeds, runs=args.runs, device=args.device)
+    found = tables.summary(trained, args.positive)
     text = tables.markdown(found, tables.note(args.seeds, args.positive))
     print(text)
     folder = Path(args.out or f"figures/{base.data.replace(':', '_').replace('/', '_')}")

@@ -1,30 +1,16 @@
 """Runs -> a table of means and standard deviations over seeds."""
 import csv
 import io
-from dataclasses import replace
 from statistics import mean, stdev
 
-from .losses import RECIPES
-from .runs import Config
-from .training import choose_temperature, fit_all
 
+def summary(trained, positive="id"):
+    """What the papers' tables hold, from {loss: [run per seed]}, see :func:`ood_helpers.training.lesson`.
 
-def lesson(base=Config(), seeds=5, losses=tuple(RECIPES), runs="runs", device=None, positive="id"):
-    """Train every recipe with every seed on ``base``'s set and collect what the papers' tables hold.
-
-    LogitNorm's temperature is chosen once, on the validation part of the first seed. Returns {label: {column:
-    [value per seed]}}, values in percent; the columns are accuracy, ECE, and AUROC and FPR95 per OOD set. Every loss is
-    judged by its authors' score; ``positive`` is the positive class of FPR95.
+    Returns {label: {column: [value per seed]}}, in percent; the columns are accuracy, ECE, and AUROC and FPR95 per OOD
+    set. Every loss is judged by its authors' score; ``positive`` is the positive class of FPR95.
     """
-    configs = {}
-    for loss in losses:
-        config = replace(base, loss=loss, seed=0)
-        if loss == "logitnorm":
-            best, _ = choose_temperature(config, runs=runs, device=device)
-            config = replace(config, loss_options={"temperature": best})
-        configs[config.label] = [replace(config, seed=seed) for seed in range(seeds)]
-    trained = iter(fit_all([config for group in configs.values() for config in group], runs, device))
-    return {label: columns([next(trained) for _ in group], positive) for label, group in configs.items()}
+    return {group[0].label: columns(group, positive) for group in trained.values()}
 
 
 def columns(runs, positive="id"):

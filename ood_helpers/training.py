@@ -44,24 +44,20 @@ def crop_flip(images, generator, padding=4):
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def optimiser(network, criterion, config):
-    """SGD on the network; the loss's own parameters in a group of their own, with their own rate and no decay."""
-    mine = list(network.parameters())
-    known = {id(p) for p in mine}
+def parameter_groups(network, criterion, recipe):
+    """The network's parameters, and the loss's own in a group of their own, with their own rate and no decay."""
+    known = {id(p) for p in network.parameters()}  # a criterion may hold the network's head
     own = [p for p in criterion.parameters() if id(p) not in known]
-    groups = [{"params": mine}]
-    if own:
-        groups.append({"params": own, "lr": config.recipe.loss_lr, "weight_decay": 0.0})
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov,
-                           weight_decay=config.weight_decay)
+    groups = [{"params": list(network.parameters())}]
+    return groups + ([{"params": own, "lr": recipe.loss_lr, "weight_decay": 0.0}] if own else [])
 
 
-def schedule(optimiser, config, steps):
+def schedule(optimise, config, steps):
     """Cosine to zero over all steps, or a tenth at each milestone."""
     if config.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps * config.epochs)
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimise, steps * config.epochs)
     milestones = [epoch * steps for epoch in config.milestones]
-    return torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)
+    return torch.optim.lr_scheduler.MultiStepLR(optimise, milestones, gamma=0.1)
 
 
 @torch.no_grad()
@@ -106,7 +102,7 @@ class History:
                                         ("margin", self.criterion, "margin"),
                                         ("scale", self.network.classifier, "distance_scale")):
             if hasattr(module, attribute):
-                records.setdefault(name, []).append(float(torch.as_tensor(getattr(module, attribute))))
+                records.setdefault(name, []).append(torch.as_tensor(getattr(module, attribute)).item())
         if epoch in self.kept:
             self.snapshots["epochs"].append(epoch)
             for name, values in logits.items():
@@ -160,7 +156,8 @@ def _fit(config, dataset, runs, device, progress):
     criterion = config.recipe.criterion(network.classifier, **dict(config.loss_options)).to(device)
     batch_size = min(config.batch_size, len(images))
     steps = len(images) // batch_size
-    optimise = optimiser(network, criterion, config)
+    optimise = torch.optim.SGD(parameter_groups(network, criterion, config.recipe), lr=config.lr,
+                               momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay)
     scheduler = schedule(optimise, config, steps)
 
     parts = {name: dataset.part(name) for name in ("train", "validation", "test")}
@@ -239,9 +236,7 @@ def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **op
         layers = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
         network = nn.Sequential(*layers, recipe.head(width, int(labels.max()) + 1))
         criterion = recipe.criterion(network[-1], **options)
-        own = [p for p in criterion.parameters() if all(p is not q for q in network.parameters())]
-        groups = [{"params": network.parameters(), "lr": 0.01}] + ([{"params": own, "lr": recipe.loss_lr}] if own else [])
-        optimise = torch.optim.Adam(groups)
+        optimise = torch.optim.Adam(parameter_groups(network, criterion, recipe), lr=0.01)
         for _ in range(steps):
             optimise.zero_grad()
             criterion(network(points), labels).backward()
@@ -249,17 +244,32 @@ def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **op
     return network.eval()
 
 
-def choose_temperature(config, temperatures=(0.04, 0.1, 0.2, 0.3, 0.5, 1.0), runs="runs", device=None):
+def lesson(base, recipes=tuple(losses.RECIPES), seeds=3, runs="runs", device=None, progress=True):
+    """Every recipe, trained with seeds 0 to seeds - 1 on what ``base`` says: {recipe: [run per seed]}.
+
+    LogitNorm's temperature is chosen once, on the validation part of seed 0.
+    """
+    configs = {}
+    for name in recipes:
+        options = ()
+        if name == "logitnorm":
+            options = {"temperature": choose_temperature(base, runs=runs, device=device, progress=progress)[0]}
+        configs[name] = [replace(base, loss=name, loss_options=options, seed=seed) for seed in range(seeds)]
+    trained = iter(fit_all([config for group in configs.values() for config in group], runs, device, progress))
+    return {name: [next(trained) for _ in group] for name, group in configs.items()}
+
+
+def choose_temperature(config, temperatures=(0.04, 0.1, 0.2, 0.3, 0.5, 1.0), runs="runs", device=None,
+                       progress=True):
     """LogitNorm's temperature, chosen on the validation part alone.
 
     The validation images are told from outliers made of those same images (:func:`ood_helpers.data.outliers`), so
     neither a test image nor a test OOD set is looked at. Returns (the temperature with the highest AUROC,
     {temperature: AUROC}).
     """
-    table = {}
-    for temperature in temperatures:
-        run = fit(replace(config, loss_options={"temperature": temperature}), runs, device)
-        table[temperature] = validation_auroc(run)
+    configs = [replace(config, loss="logitnorm", loss_options={"temperature": t}, seed=0) for t in temperatures]
+    trained = fit_all(configs, runs, device, progress)
+    table = {t: validation_auroc(run) for t, run in zip(temperatures, trained)}
     return max(table, key=table.get), table
 
 

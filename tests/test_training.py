@@ -1,0 +1,172 @@
+"""Training from the outside: a configuration goes in, a run comes out, and comes out the same again."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ood_helpers import data, losses, metrics, runs, training
+from ood_helpers.runs import Config
+from ood_helpers.training import crop_flip, fit, fit_points
+
+QUICK = Config(epochs=2, ood=("near", "noise"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module", params=list(losses.RECIPES))
+def run(request, folder):
+    return fit(replace(QUICK, loss=request.param), folder, "cpu", progress=False)
+
+
+def test_every_recipe_gives_a_whole_run(run):
+    config, classes = run.config, 6
+    assert set(run.logits) == {"validation", "test", "near", "noise"}
+    for name, logits in run.logits.items():
+        assert logits.shape == (len(run.images(name)), classes) and np.isfinite(logits).all()
+        assert run.features[name].shape == (len(logits), 64)
+    assert len(run.labels["test"]) == len(run.logits["test"])
+    assert run.history["epoch"] == [0, 1, 2]
+    assert set(run.history["norm"]) == {"train", "validation", "test", "near", "noise"}
+    assert np.shape(run.history["norm"]["near"]) == (3, 3)
+    assert (np.diff(run.history["norm"]["near"], axis=1) >= 0).all()  # 10 %, 50 %, 90 %
+    assert run.snapshots["epochs"].tolist() == [0, 1, 2]
+    assert run.snapshots["test"].shape[0] == 3 and run.snapshots["test"].dtype == np.float16
+    own = {"meln": {"temperature", "margin"}, "logitnorm": {"temperature"}, "softmax": set(), "isomax": set()}
+    learned = {"temperature", "margin", "scale"} & set(run.history)
+    assert learned == own.get(config.loss, {"scale"})
+
+
+def test_the_saved_network_gives_the_saved_logits(run):
+    features, logits = training.outputs(run.load_model(), run.images("test"))
+    np.testing.assert_array_equal(logits.numpy(), run.logits["test"])
+    np.testing.assert_array_equal(features.numpy(), run.features["test"])
+
+
+def test_the_history_agrees_with_the_network_at_the_end(run):
+    logits = torch.from_numpy(run.logits["near"][:training.PROBE])
+    np.testing.assert_allclose(run.history["confidence"]["near"][-1], logits.softmax(1).amax(1).mean(), rtol=1e-5)
+    np.testing.assert_allclose(run.history["norm"]["near"][-1][1], logits.norm(dim=1).median(), rtol=1e-2)
+
+
+def test_detection_uses_the_recipes_score(run):
+    scores = run.scores()
+    by_hand = metrics.detection(run.scores(run.config.recipe.score)["test"], scores["near"], "ood")
+    assert run.detection(positive="ood")["near"] == by_hand
+
+
+def test_the_same_configuration_gives_the_same_bits(tmp_path):
+    torch.manual_seed(1)  # the caller's random state must not matter ...
+    first = fit(replace(QUICK, loss="dismax_fpr", augment=True, dropout=0.1), tmp_path / "a", "cpu", False)
+    torch.manual_seed(2)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    again = fit(first.config, tmp_path / "b", "cpu", False)
+    for name, logits in first.logits.items():
+        np.testing.assert_array_equal(logits, again.logits[name])
+    assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads  # ... nor be changed
+    other = fit(replace(first.config, seed=1), tmp_path / "a", "cpu", False)
+    assert not np.array_equal(other.logits["test"], first.logits["test"])
+
+
+def test_a_run_is_found_and_not_trained_again(run, folder, monkeypatch):
+    monkeypatch.setattr(training, "_fit", lambda *_: pytest.fail("trained again"))
+    again = fit(run.config, folder, "cpu")
+    np.testing.assert_array_equal(again.logits["test"], run.logits["test"])
+    assert again.history == run.history
+    with pytest.raises(pytest.fail.Exception):
+        fit(replace(run.config, weight_decay=0.1), folder, "cpu")
+
+
+def test_training_learns_the_digits_and_tells_noise_from_them(tmp_path):
+    run = fit(Config(epochs=8, ood=("noise",)), tmp_path, "cpu", False)
+    assert run.accuracy > 0.97
+    assert run.detection()["noise"]["auroc"] > 0.8
+    assert run.history["norm"]["test"][-1][1] > 2 * run.history["norm"]["test"][0][1]  # the norms grow
+
+
+def test_a_loss_that_becomes_nan_is_named_and_leaves_nothing(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"became nan in epoch 1 .* smaller lr than 1e\+30"):
+        fit(replace(QUICK, lr=1e30), tmp_path, "cpu", False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_save_leaves_nothing(tmp_path, monkeypatch):
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        fit(replace(QUICK, epochs=1), tmp_path, "cpu", False)
+    assert not list(tmp_path.iterdir()) and runs.find(replace(QUICK, epochs=1), tmp_path) is None
+
+
+def test_crops_and_flips_are_crops_and_flips():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 256, (64, 3, 6, 5), generator=generator, dtype=torch.uint8)
+    out = crop_flip(images, generator, padding=2)
+    padded = torch.nn.functional.pad(images, (2,) * 4)
+    seen = set()
+    for image, result in zip(padded, out):
+        candidates = {(y, x, flip): (image.flip(2) if flip else image)[:, y:y + 6, x:x + 5]
+                      for y in range(5) for x in range(5) for flip in (False, True)}
+        matches = [key for key, value in candidates.items() if torch.equal(value, result)]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len(seen) > 25 and {flip for *_, flip in seen} == {False, True}  # of 50
+    assert out.shape == images.shape
+
+
+def test_the_losses_own_parameters_have_their_own_rate():
+    network = torch.nn.Linear(2, 3)
+    for name, expected in (("meln", 0.01), ("dismax", None), ("softmax", None)):
+        recipe = losses.recipe(name)
+        groups = training.parameter_groups(network, recipe.criterion(network), recipe)
+        assert [group.get("lr") for group in groups[1:]] == ([expected] if expected else [])
+        assert len(groups[0]["params"]) == 2
+
+
+def test_temperature_is_chosen_on_the_validation_part_alone(tmp_path, monkeypatch):
+    temperatures = (0.1, 1.0)
+    configs = [replace(QUICK, loss="logitnorm", loss_options={"temperature": t}) for t in temperatures]
+    training.fit_all(configs, tmp_path, "cpu", False)
+    asked = []
+    original = runs.Run.images
+    monkeypatch.setattr(runs.Run, "images", lambda run, name: asked.append(name) or original(run, name))
+    monkeypatch.setattr(data, "load_ood", lambda *_: pytest.fail("looked at an OOD set"))
+    best, table = training.choose_temperature(QUICK, temperatures, tmp_path, "cpu", False)
+    assert set(asked) == {"validation"} and set(table) == set(temperatures)
+    assert best == max(table, key=table.get) and all(0 <= value <= 1 for value in table.values())
+
+
+def test_lesson_trains_every_seed_of_every_recipe(tmp_path):
+    trained = training.lesson(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
+    assert {name: [run.config.seed for run in group] for name, group in trained.items()} == {
+        "softmax": [0, 1], "dismax": [0, 1]}
+    assert all(run.config.loss == name for name, group in trained.items() for run in group)
+
+
+@pytest.mark.parametrize("loss", [name for name in losses.RECIPES if name != "dismax_fpr"])
+def test_every_loss_separates_points(loss):
+    angle = torch.linspace(0, 2 * torch.pi, 61)[:-1]
+    points, labels = torch.stack([angle.cos(), angle.sin()], 1), torch.arange(60) // 20
+    network = fit_points(points, labels, loss, steps=150)
+    assert metrics.accuracy(network(points).detach(), labels) > 0.95
+
+
+def test_bad_names_and_values_are_refused_in_one_sentence(tmp_path):
+    for change, message in (({"loss": "sofmax"}, "unknown loss 'sofmax'; known: softmax"),
+                            ({"model": "resnet"}, "unknown model 'resnet'; known: cnn"),
+                            ({"schedule": "step"}, "unknown schedule"), ({"epochs": 0}, "epochs must be positive"),
+                            ({"lr": -1.0}, "lr must be positive")):
+        with pytest.raises(ValueError, match=message):
+            replace(QUICK, **change)
+    with pytest.raises(ValueError, match="unknown image set 'digit'"):
+        fit(Config(data="digit", epochs=1), tmp_path, "cpu", False)
+    with pytest.raises(ValueError, match="images"):
+        fit_points([[0.0, 0.0]], [0], "dismax_fpr")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="a GPU was asked for"):
+            fit(QUICK, tmp_path, "cuda", False)
+    assert not list(tmp_path.iterdir())
