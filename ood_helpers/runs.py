@@ -86,7 +86,9 @@ class Config:
 
     @property
     def hash(self):
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:10]
+        # Of what differs from the field's default, so that a field added later leaves older runs their names.
+        told = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
 
     @property
     def name(self):
