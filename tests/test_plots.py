@@ -1,0 +1,280 @@
+"""Plots, looked at as a reader would: what is written on them, what is drawn, and whether it can be told apart."""
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from sklearn.metrics import average_precision_score, roc_curve
+
+from ood_helpers import figures, losses, plots
+
+RNG = np.random.default_rng(0)
+ID_SCORES, NEAR, NOISE = RNG.normal(2, 1, 300), RNG.normal(0.5, 1, 200), RNG.normal(-1, 1, 250)
+LABELS = RNG.integers(0, 6, 400)
+PROBABILITIES = RNG.dirichlet(np.full(6, 0.3), 400)
+EPOCHS = list(range(31))
+HISTORY = {"epoch": EPOCHS,
+           "norm": {name: [[e * k, e * k + 1, e * k + 3] for e in EPOCHS]
+                    for k, name in enumerate(("test", "near", "noise"), 1)},
+           "confidence": {name: [1 - np.exp(-e / 9 - k) for e in EPOCHS]
+                          for k, name in enumerate(("test", "near", "noise"))}}
+IMAGES = RNG.integers(0, 256, (6, 3, 8, 8)).astype(np.uint8)
+HOSTILE = ["$x^2", "a $cash$ cow", "<img src=x onerror=alert(1)>", "two\nlines", "_hidden", "x" * 90]
+PLANE = np.linspace(-3, 3, 20)
+SCORES = {name: (ID_SCORES + k, NEAR) for k, name in enumerate(losses.RECIPES)}
+
+GALLERY = {
+    "histogram": lambda ax: plots.histogram(ax, ID_SCORES, {"near": NEAR, "noise": NOISE}, threshold=1.0),
+    "norm_growth": lambda ax: plots.norm_growth(ax, HISTORY),
+    "confidence": lambda ax: plots.confidence(ax, HISTORY, num_classes=6),
+    "reliability": lambda ax: plots.reliability(ax, PROBABILITIES, LABELS),
+    "sweep": lambda ax: plots.sweep(ax, [0.01, 0.1, 1.0], [0.2, 0.4, 1.5], [0.1] * 3, [0.1, 0.3, 1.4], chosen=0.1),
+    "roc": lambda ax: plots.roc(ax, SCORES),
+    "pr": lambda ax: plots.pr(ax, SCORES),
+    "heatmap": lambda ax: plots.heatmap(ax, [[60, 90.5], [np.nan, 70]], HOSTILE[:2], HOSTILE[2:4], "AUROC in %"),
+    "seeds": lambda ax: plots.seeds(ax, {name: RNG.normal(9, 1, 5) for name in losses.RECIPES}, "FPR95 in %"),
+    "prototypes": lambda ax: plots.prototypes(ax, RNG.normal(size=(6, 9)), HOSTILE),
+    "images": lambda ax: plots.images(ax, IMAGES, HOSTILE, columns=3, ood=[4]),
+    "mosaic": lambda ax: plots.mosaic(ax, IMAGES[0], HOSTILE[:4]),
+    "inert_margin": lambda ax: plots.inert_margin(ax, [0, 1, 2], {"on all": [1, 1, 1], "on one": [1, 2, 3]}),
+    "temperature_path": lambda ax: plots.temperature_path(ax, EPOCHS, {"free": 1 - np.square(EPOCHS)}),
+    "class_counts": lambda ax: plots.class_counts(ax, LABELS, HOSTILE),
+    "landscape": lambda ax: plots.landscape(ax, PLANE, PLANE, np.random.rand(20, 20), RNG.normal(size=(30, 2)),
+                                            np.repeat([0, 1, 2], 10)),
+}
+
+
+@pytest.fixture
+def ax():
+    with plt.rc_context():
+        figures.style()
+        yield plt.figure().subplots()
+
+
+def written(ax):
+    """Draw the figure; every text that a reader sees around its Axes, then every text within them."""
+    ax.figure.canvas.draw()
+    around, within = [], []
+    for axes in ax.figure.axes:
+        if not axes.axison:
+            within += axes.texts
+            continue
+        around += [axes.title, axes.xaxis.label, axes.yaxis.label]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            around += [tick.label1 if tick.label1.get_visible() else tick.label2
+                       for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        within += [*axes.texts, *(axes.get_legend().get_texts() if axes.get_legend() else ())]
+    return [text for text in around if text.get_text()], [text for text in within if text.get_text()]
+
+
+def labels(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+# All of them
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_draws_on_the_given_axes_and_returns_them(ax, name):
+    assert GALLERY[name](ax) is ax
+    assert ax.has_data() or ax.images
+
+
+def test_every_plot_is_in_the_gallery():
+    public = {name for name, value in vars(plots).items()
+              if getattr(value, "__module__", "") == plots.__name__ and not name.startswith("_")}
+    assert public == set(GALLERY) | {"lines", "score_rows"}
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_text_is_legible_and_lies_on_the_page(ax, name):
+    GALLERY[name](ax)
+    around, within = written(ax)
+    page = ax.figure.bbox.padded(2)
+    for text in around + within:
+        assert text.get_fontsize() >= 8, text
+        box = text.get_window_extent()
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, text
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_labels_do_not_overlap(ax, name):
+    GALLERY[name](ax)
+    around, within = written(ax)
+    boxes = [(text, text.get_window_extent().padded(-0.5)) for text in around + within
+             if not text.get_rotation() % 90]  # the box of a slanted label is larger than the label
+    for i, (one, box) in enumerate(boxes):
+        for other, its in boxes[:i]:
+            assert not box.overlaps(its), (one, other)
+
+
+@pytest.mark.parametrize("name", ["heatmap", "prototypes", "images", "mosaic", "class_counts"])
+def test_class_names_are_text_and_start_no_formula(ax, name):
+    GALLERY[name](ax)
+    around, within = written(ax)
+    for text in around + within:
+        assert text._preprocess_math(text.get_text())[1] in (False, "TeX"), text.get_text()
+        assert "\n" not in text.get_text() or name == "mosaic"
+        assert len(text.get_text()) < 140
+
+
+# Telling ID from OOD, and losses from each other, without colour
+
+def test_sets_and_losses_have_a_second_cue():
+    for names in (["test", "near", "letters", "patches", "noise"], list(losses.RECIPES)):
+        looks = plots.looks(names).values()
+        for cue in ("linestyle", "marker", "color", "label"):
+            assert len({str(look[cue]) for look in looks}) == len(names), cue
+
+
+def test_id_is_blue_whatever_its_name_and_never_a_loss_or_ood():
+    looks = plots.looks(["validation", "test", "svhn", "letters", *losses.RECIPES])
+    assert {looks[name]["color"] for name in ("validation", "test")} == {plots.ID}
+    assert plots.ID not in {looks[name]["color"] for name in looks if name not in ("validation", "test")}
+    for name in ("svhn", "letters"):
+        red, green, blue = to_rgb(looks[name]["color"])
+        assert red > green > blue
+
+
+def test_runs_of_one_loss_share_its_hue_but_not_its_line():
+    looks = plots.looks(["LogitNorm (τ 0.04)", "LogitNorm (τ 0.3)", "IsoMax+", "DisMax†"])
+    first, second, plus, dagger = looks.values()
+    assert first["color"] != second["color"] and str(first["linestyle"]) != str(second["linestyle"])
+    assert first["label"] == "LogitNorm (τ 0.04)"
+    assert plus["color"] == plots.LOSS_LOOKS["isomaxplus"]["color"]
+    assert dagger["color"] == plots.LOSS_LOOKS["dismax_fpr"]["color"]
+
+
+def test_histogram_tells_id_from_ood_by_filling_line_and_hatch(ax):
+    plots.histogram(ax, ID_SCORES, NEAR)
+    inside, outside = ax.patches
+    assert labels(ax) == ["ID", "OOD"]
+    assert inside.get_facecolor()[3] > 0.3 and not inside.get_hatch() and inside.get_linestyle() == "-"
+    assert outside.get_facecolor()[3] < 0.1 and outside.get_hatch() and outside.get_linestyle() == "--"
+
+
+# What is drawn is what was given
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_histogram_shows_shares_of_each_set(ax, dtype):
+    plots.histogram(ax, ID_SCORES.astype(dtype), {"near": NEAR.astype(dtype), "noise": NOISE[:7].astype(dtype)})
+    for patch in ax.patches:
+        values, edges, _ = patch.get_data()
+        assert values.sum() == pytest.approx(1)
+        assert edges[0] == np.concatenate([ID_SCORES, NEAR, NOISE[:7]]).astype(dtype).min()
+
+
+def test_histogram_of_equal_infinite_and_no_scores(ax):
+    plots.histogram(ax, [3.0, 3.0], [3.0])
+    assert ax.get_xlim() == (2.5, 3.5)
+    ax.clear()
+    plots.histogram(ax, [1.0, np.inf, 0.0], {"near": [-np.inf, 0.5], "noise": []})
+    assert [patch.get_data()[0].sum() for patch in ax.patches] == [1, 1, 0]
+    with pytest.raises(ValueError, match="NaN"):
+        plots.histogram(ax, [np.nan], [1.0])
+
+
+def test_histograms_share_their_axes_when_limits_are_given(ax):
+    plots.histogram(ax, [0.2, 0.4], [0.1], limits=(0, 1))
+    assert ax.get_xlim() == (0, 1)
+
+
+def test_score_rows_are_the_four_rows_with_one_legend():
+    axes = plt.figure().subplots(4, 1)
+    rows = {f"row {k}": (ID_SCORES, {"near": NEAR}) for k in range(4)}
+    assert plots.score_rows(axes, rows) is axes
+    assert [ax.get_title(loc="left") for ax in axes] == list(rows)
+    assert [ax.get_legend() is not None for ax in axes] == [True, False, False, False]
+    with pytest.raises(ValueError):
+        plots.score_rows(axes[:3], rows)
+
+
+def test_norm_growth_draws_the_median_in_its_band(ax):
+    plots.norm_growth(ax, HISTORY)
+    assert labels(ax) == ["test (ID)", "near (OOD)", "noise (OOD)"]
+    assert ax.lines[0].get_ydata()[-1] == 31 and ax.lines[2].get_ydata()[-1] == 91
+    band = ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == 33 and band[:, 1].min() == 0
+
+
+def test_reliability_bars_reach_the_accuracy_and_the_confidence(ax):
+    plots.reliability(ax, [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]], [0, 1, 1], bins=2)
+    accuracy, gap = ax.containers
+    assert accuracy[1].get_height() == pytest.approx(2 / 3)
+    assert gap[1].get_y() + gap[1].get_height() == pytest.approx((0.9 + 0.9 + 0.8) / 3)
+    assert ax.get_title() == "ECE 20.0 %"
+
+
+def test_sweep_shows_bound_and_choice(ax):
+    GALLERY["sweep"](ax)
+    assert ax.get_xscale() == "log" and [t.get_text() for t in ax.get_xticklabels()] == ["0.01", "0.1", "1"]
+    assert labels(ax) == ["lower bound", "chosen on validation: 0.1", "measured"]
+
+
+@pytest.mark.parametrize("positive, order", [("id", 1), ("ood", -1)])
+def test_roc_and_pr_say_their_convention_and_agree_with_scikit_learn(ax, positive, order):
+    pair = (ID_SCORES, NEAR) if positive == "id" else (NEAR, ID_SCORES)
+    truth = np.repeat([1, 0], [len(scores) for scores in pair])
+    ranked = order * np.concatenate(pair)
+    fpr, tpr, _ = roc_curve(truth, ranked, drop_intermediate=False)
+    plots.roc(ax, {"softmax": (ID_SCORES, NEAR)}, positive)
+    at = np.argmax(tpr >= 0.95)
+    assert labels(ax) == [f"Softmax (CE): {100 * fpr[at]:.1f} %"]
+    assert ax.get_legend().get_title().get_text() == f"FPR95, {positive.upper()} positive"
+    curve = ax.lines[0]
+    (mark,) = curve.get_markevery()
+    assert curve.get_xydata()[mark] == pytest.approx((fpr[at], tpr[at]))
+    assert positive.upper() in ax.get_ylabel() and "true positives" in ax.get_ylabel()
+    ax.clear()
+    plots.pr(ax, {"softmax": (ID_SCORES, NEAR)}, positive)
+    assert labels(ax) == [f"Softmax (CE): {100 * average_precision_score(truth, ranked):.1f} %"]
+    assert ax.get_legend().get_title().get_text() == f"AUPR, {positive.upper()} positive"
+
+
+def test_heatmap_frames_the_best_of_each_row_and_leaves_gaps_empty(ax):
+    values = [[60, 90.5, 70], [np.nan, 10, 20], [np.nan] * 3]
+    plots.heatmap(ax, values, "abc", "xyz", "FPR95 in %, ID positive", best=np.nanargmin)
+    assert [text.get_text() for text in ax.texts] == ["60.0", "90.5", "70.0", "10.0", "20.0"]
+    assert [tuple(line.get_xydata()[0]) for line in ax.lines[::2]] == [(0, 0), (1, 1)]
+    assert ax.figure.axes[1].get_ylabel() == "FPR95 in %, ID positive"
+
+
+def test_seeds_show_every_seed_their_mean_and_deviation(ax):
+    plots.seeds(ax, {"softmax": [1.0, 2.0, 6.0], "meln": [4.0]}, "FPR95 in %")
+    dots, mean = ax.lines[0], ax.containers[0]
+    assert sorted(dots.get_xdata()) == [1, 2, 6]
+    assert mean[0].get_xdata() == [3]
+    left, right = mean[2][0].get_segments()[0][:, 0]
+    assert (right - left) / 2 == pytest.approx(np.std([1, 2, 6], ddof=1))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["Softmax (CE)", "MELN"]
+    assert len(ax.containers) == 2 and not ax.containers[1][2]
+
+
+def test_prototypes_are_compared_by_their_cosine_even_at_zero(ax):
+    plots.prototypes(ax, [[3.0, 0], [0, 2.0], [0, 0]], "abc")
+    assert [text.get_text() for text in ax.texts] == ["1.00", "0.00", "0.00", "0.00", "1.00"] + ["0.00"] * 4
+
+
+def test_images_of_one_and_three_channels_with_dashed_frames_for_ood(ax):
+    plots.images(ax, IMAGES[:, :1], columns=4, ood=[5])
+    assert len(ax.images) == 6
+    (frame,) = ax.lines
+    assert frame.get_linestyle() == "--" and frame.get_color() == plots.OOD
+    assert tuple(frame.get_xydata()[0]) == pytest.approx((1.15, 1.1))
+
+
+def test_mosaic_counts_a_class_drawn_twice_twice(ax):
+    plots.mosaic(ax, IMAGES[0], ["ship", "cat", "ship", "dog"])
+    assert ax.texts[0].get_text() == "2/4 ship\n1/4 cat\n1/4 dog"
+
+
+def test_temperature_path_marks_what_is_no_temperature(ax):
+    plots.temperature_path(ax, [0, 1, 2], {"free": [1, -1, -50], "positive": [1, 2, 3]})
+    assert labels(ax) == ["MELN, free", "MELN, positive", "no temperature"]
+    region = ax.patches[0].get_bbox()
+    assert region.y1 == 0 and region.y0 <= -50
+
+
+def test_class_counts_include_empty_classes(ax):
+    plots.class_counts(ax, [0, 0, 2], "abc")
+    assert [bar.get_width() for bar in ax.patches] == [2, 0, 1]
+    assert [text.get_text() for text in ax.texts] == ["2", "0", "1"]
