@@ -153,13 +153,13 @@ class _Unit(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(*output)
 
     @staticmethod
-    def backward(ctx, g, _):
+    def backward(ctx, g, g_inverse):
         unit, inverse = ctx.saved_tensors
-        return (g - unit * torch.linalg.vecdot(g, unit)[:, None]) * inverse
+        along = torch.linalg.vecdot(g, unit)[:, None] + inverse * g_inverse
+        return (g - unit * along) * inverse
 
 
 class _Distances(torch.autograd.Function):
@@ -177,8 +177,7 @@ class _Distances(torch.autograd.Function):
         d += (x * x).sum(1, keepdim=True)
         nearest = d.argmin(1)
         exact = torch.linalg.vector_norm(x - w[nearest], dim=1, keepdim=True)
-        d.clamp_(min=1e-12).sqrt_().scatter_(1, nearest[:, None], exact)
-        return d, nearest
+        return d.clamp_min(1e-12).sqrt_().scatter(1, nearest[:, None], exact), nearest
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -191,7 +190,7 @@ class _Distances(torch.autograd.Function):
         pull = g / d
         to_nearest = pull.gather(1, nearest[:, None])
         near = to_nearest.where(d.gather(1, nearest[:, None]) > 0, 0) * (x - w[nearest])
-        pull.scatter_(1, nearest[:, None], 0)  # one index per row: no two writes meet
+        pull = pull.scatter(1, nearest[:, None], 0)  # one index per row: no two writes meet
         grad_x = torch.addmm(near + x * pull.sum(1, keepdim=True), pull, w, alpha=-1)
         grad_w = torch.addmm(w * pull.sum(0)[:, None], pull.t(), x, alpha=-1).index_add(0, nearest, near, alpha=-1)
         return grad_x, grad_w
