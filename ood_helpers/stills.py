@@ -1,5 +1,6 @@
 """Still pictures of the widgets' states, for readers who have no kernel and for print."""
 import io
+import textwrap
 
 import numpy as np
 
@@ -23,6 +24,11 @@ def styled(draw):
             return draw(*arguments)
 
     return styled_draw
+
+
+def _title(figure, title):
+    lines = textwrap.wrap(title, int(14 * figure.get_figwidth()))
+    figure.suptitle("\n".join(plots.text(line, 200) for line in lines), fontsize=9)
 
 
 def png(figure):
@@ -52,5 +58,31 @@ def explorer(state, data, title):
     for ax, name in zip(axes[1:], ("ROC", "Precision and recall")):
         ax.get_legend().remove()
         ax.set_title(name)
-    figure.suptitle(plots.text(title, 200), fontsize=9)
+    _title(figure, title)
+    return figure
+
+
+@styled
+def norm(view, classes, target, title):
+    """The norm explorer's state: logits, softmax, and the step that training would take."""
+    figure, axes = _figure((9.5, 2.6), 3)
+    rows = {"Logits z": view["z"], "Softmax of z": view["probabilities"], "Step −∂loss/∂z": np.negative(view["gradient"])}
+    for ax, (name, values) in zip(axes, rows.items()):
+        for k, value in enumerate(values):
+            ax.bar(k, value, color=plots.ID if k == target else "0.6", hatch=None if k == target else "//", edgecolor="white")
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_xticks(range(len(classes)), [plots.text(c, 10) for c in classes])
+        ax.set_title(name)
+    _title(figure, title)
+    return figure
+
+
+@styled
+def playground(across, up, confidence, points, labels, point, title):
+    """The playground's state: top probability over the plane, the training points, and the point asked about."""
+    figure, ax = _figure((6.4, 4.2), 1)
+    plots.landscape(ax, across, up, confidence, points, labels)
+    ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3)
+    ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.2)
+    _title(figure, title)
     return figure

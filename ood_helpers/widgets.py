@@ -4,92 +4,17 @@ Each keeps its state in traits, draws itself in the browser (static/*.js) and ca
 `to_html(path)` writes one self-contained page, `static()` gives a Matplotlib figure of the state it is in,
 `finding()` says in a sentence what is seen.
 """
-from pathlib import Path
-
-import anywidget
 import numpy as np
+import torch
 import traitlets as t
 
-from . import metrics, pages, scores, stills
+from . import losses, metrics, pages, scores, stills, toys
 from .summary import BINS, Data, Track, compute, half
+from .widgetbase import Widget, link
+
+__all__ = ["NormExplorer", "Playground", "ScoreExplorer", "link"]
 
 BUDGET = 8_000_000  # bytes of float16 logits that are sent to the browser; above it the kernel sends summaries
-
-
-class Widget(anywidget.AnyWidget):
-    """What the three share: a script, a still picture for readers without a kernel, and a page of their own."""
-
-    _css = (pages.STATIC / "widgets.css").read_text(encoding="utf-8")
-    links = ()  # (other widget, trait), for pages
-    choices = {}  # {trait: the names it can take}
-
-    def __init_subclass__(cls, **options):
-        if "_modules" in cls.__dict__:  # not for the class that traitlets makes when anywidget adds traits
-            cls._esm = pages.bundle(*cls._modules) + f"export default {{ render: {cls._renderer} }};\n"
-        super().__init_subclass__(**options)
-
-    def __init__(self, **traits):
-        super().__init__(**traits)
-        self.layout.width = "100%"
-
-    def current(self):
-        """The state as a dict."""
-        return {name: getattr(self, name) for name in self.state}
-
-    @t.validate("run", "score", "ood", "loss")
-    def _known(self, proposal):
-        name, value = proposal["trait"].name, proposal["value"]
-        if value not in self.choices[name]:
-            raise t.TraitError(f"unknown {name} {value!r}; known: {', '.join(self.choices[name])}")
-        return value
-
-    def _repr_mimebundle_(self, **options):
-        # A reader who has not run or not trusted the notebook sees the picture. No text/html: it would win over the
-        # picture there, and be emptied.
-        content = super()._repr_mimebundle_(**options)
-        data = content[0] if isinstance(content, tuple) else content
-        data |= {"image/png": pages.text(stills.png(self.static())), "text/plain": self.finding()}
-        return content
-
-    def for_page(self):
-        """What a page needs beside the state."""
-        return {"constants": {}}
-
-    def to_html(self, path, *beside, title=None):
-        """Write one page with this widget, and those `beside` it, that needs no network and no Python.
-
-        Widgets that `link` joined move together in it. The state is in the page's address. Returns the path.
-        """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(pages.page((self, *beside), title or self.title), encoding="utf-8")
-        return path
-
-
-def link(first, second, *names):
-    """Let two widgets share traits: moving one moves the other, in the browser at once and in Python too.
-
-    >>> a, b = (ScoreExplorer.from_logits([[4.0, 0.0], [0.0, 3.0]], [[1.0, 0.5]], name=name) for name in "ab")
-    >>> link(a, b, "temperature")
-    >>> a.temperature = 7.0
-    >>> b.temperature
-    7.0
-    """
-    import ipywidgets
-
-    for name in names:
-        for widget in (first, second):
-            if name not in widget.state:
-                raise ValueError(f"{type(widget).__name__} cannot share {name!r}; known: {', '.join(widget.state)}")
-        ipywidgets.jslink((first, name), (second, name))
-        first.links = (*first.links, (second, name))
-        for source, target in ((first, second), (second, first)):
-            def follow(change, target=target):
-                # What comes from the browser is shared there already: an echo from here would fight the moving hand.
-                if not change.owner._property_lock:
-                    setattr(target, change.name, change.new)
-
-            source.observe(follow, name)
 
 
 class ScoreExplorer(Widget):
@@ -118,7 +43,7 @@ class ScoreExplorer(Widget):
     bin = t.Int(None, allow_none=True, min=0, max=BINS - 1).tag(sync=True)
     meta = t.Dict().tag(sync=True)
     logits = t.Bytes().tag(sync=True)
-    picture = t.Dict(None, allow_none=True).tag(sync=True)  # the summary, where the logits stay in the kernel
+    picture = t.Dict().tag(sync=True)  # the summary, where the logits stay in the kernel
 
     def __init__(self, runs, **state):
         runs = list(runs) if isinstance(runs, (list, tuple)) else [runs]
@@ -180,7 +105,7 @@ class ScoreExplorer(Widget):
         if data.images:
             meta["tiles"], sprites = pages.sprites(data)
         if k > 1:
-            meta["note"] = f"This page carries every {k}th image only, to stay small."
+            meta["note"] = f"This page carries one image in {k}, to stay small."
         return {"constants": {"meta": meta}, "buffers": {"logits": pages.text(blob)}, "sprites": sprites}
 
     def static(self):
@@ -194,6 +119,150 @@ class ScoreExplorer(Widget):
         return (f"{self.run}, {self.score}: at threshold {view['threshold']:.3g}, {accepted[0]} of ID and {accepted[1]} "
                 f"of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, FPR95 ({self.positive.upper()} "
                 f"positive) {100 * view['metrics']['fpr95']:.1f} %.")
+
+
+class NormExplorer(Widget):
+    """One logit vector: its norm and its direction as two handles, softmax and the loss's gradient answering.
+
+    `logits` (C,) give the direction at the start; `angle` is measured in degrees from the direction that favours the
+    class `target` alone. loss: "softmax", "logitnorm" (temperature is tau) or "meln" (temperature T and margin m).
+
+    >>> NormExplorer([3.0, 1.0, 0.0], loss="logitnorm", temperature=0.5).summary["radial"] < 1e-6
+    True
+    >>> round(NormExplorer(loss="meln", margin=0.0).summary["loss"] - NormExplorer(loss="meln", margin=5.0).summary["loss"], 9)
+    0.0
+    """
+
+    _modules, _renderer, title = ("view", "logits", "norm"), "renderNorm", "Norm explorer"
+    state = ("loss", "norm", "angle", "temperature", "margin")
+    choices = {"loss": ["softmax", "logitnorm", "meln"]}
+
+    loss = t.Unicode("softmax").tag(sync=True)
+    norm = t.Float(5.0, min=0.1, max=20.0).tag(sync=True)
+    angle = t.Float(0.0, min=0.0, max=180.0).tag(sync=True)
+    temperature = t.Float(0.3, min=0.02, max=2.0).tag(sync=True)
+    margin = t.Float(0.1, min=0.0, max=5.0).tag(sync=True)
+    meta = t.Dict().tag(sync=True)
+
+    def __init__(self, logits=(4.0, 2.0, 1.0, -1.0, -2.0), target=0, classes=None, **state):
+        z = np.asarray(logits, np.float64)
+        if z.ndim != 1 or len(z) < 2 or not np.isfinite(z).all() or not 0 <= target < len(z):
+            raise ValueError("logits must be a vector of two or more finite numbers, and target one of its places")
+        classes = [f"class {k}" for k in range(len(z))] if classes is None else [str(c) for c in classes]
+        if len(classes) != len(z):
+            raise ValueError(f"{len(z)} logits need {len(z)} class names, got {len(classes)}")
+        aligned = np.eye(len(z))[target] - 1 / len(z)
+        aligned /= np.linalg.norm(aligned)
+        rest = z - (z @ aligned) * aligned
+        if np.linalg.norm(rest) < 1e-9:  # the vector is aligned already: the next class is the rival
+            rest = np.eye(len(z))[(target + 1) % len(z)]
+            rest -= (rest @ aligned) * aligned
+        across = rest / np.linalg.norm(rest)
+        angle = float(np.degrees(np.arctan2(max(z @ across, 0), z @ aligned)))
+        norm = float(np.clip(np.linalg.norm(z), 0.1, 20))
+        super().__init__(**{"angle": angle, "norm": norm} | state, meta={
+            "classes": classes, "target": int(target), "aligned": aligned.tolist(), "across": across.tolist()})
+
+    @property
+    def summary(self):
+        """z, softmax probabilities, loss, gradient in z and its part along z, by autograd through the losses."""
+        turn, kind = np.radians(self.angle), losses.recipe(self.loss)
+        z = torch.tensor(self.norm * (np.cos(turn) * np.array(self.meta["aligned"])
+                                      + np.sin(turn) * np.array(self.meta["across"])), requires_grad=True)
+        criterion = kind.criterion(None).double()
+        for name in ("temperature", "margin"):
+            if isinstance(getattr(criterion, name, None), torch.nn.Parameter):
+                getattr(criterion, name).data.fill_(getattr(self, name))
+            elif hasattr(criterion, name):
+                setattr(criterion, name, getattr(self, name))
+        loss = criterion(z[None], torch.tensor([self.meta["target"]]))
+        loss.backward()
+        return {"z": z.tolist(), "probabilities": z.softmax(0).tolist(), "loss": loss.item(),
+                "gradient": z.grad.tolist(), "radial": float(z.grad @ z.detach() / z.detach().norm())}
+
+    def for_page(self):
+        return {"constants": {"meta": self.meta}}
+
+    def static(self):
+        """A Matplotlib figure of the current state."""
+        return stills.norm(self.summary, self.meta["classes"], self.meta["target"], self.finding())
+
+    def finding(self):
+        """What is seen, in one sentence."""
+        view, name = self.summary, self.meta["classes"][self.meta["target"]]
+        return (f"{losses.recipe(self.loss).label}, norm {self.norm:.1f}, {self.angle:.0f}° from {name}: softmax gives "
+                f"{name} {100 * view['probabilities'][self.meta['target']]:.1f} %, the loss is {view['loss']:.3f} and "
+                f"pulls the norm by {0.0 if abs(view['radial']) < 5e-7 else -view['radial']:+.2g}.")
+
+
+class Playground(Widget):
+    """A small network on 2-D points, trained in the kernel for the chosen loss; what it says far from all data.
+
+    State: loss, seed, show ("confidence" or "norm"), reach (how far the view goes), x and y (the point asked about).
+
+    >>> playground = Playground(loss="softmax", x=30.0, y=0.0)
+    >>> playground.answer["top"] > 0.99  # far from every point, and sure
+    True
+    """
+
+    _modules, _renderer, title = ("view", "logits", "network", "playground"), "renderPlayground", "Playground"
+    state = ("loss", "seed", "show", "reach", "x", "y")
+    choices = {"loss": [name for name in losses.RECIPES if name != "dismax_fpr"]}  # which needs images
+
+    loss = t.Unicode("softmax").tag(sync=True)
+    seed = t.Int(0, min=0, max=2**31).tag(sync=True)
+    show = t.Enum(("confidence", "norm"), "confidence").tag(sync=True)
+    reach = t.Float(6.0, min=2.0, max=60.0).tag(sync=True)
+    x = t.Float(2.5, min=-100.0, max=100.0).tag(sync=True)
+    y = t.Float(4.0, min=-100.0, max=100.0).tag(sync=True)
+    meta = t.Dict().tag(sync=True)
+    networks = t.Dict().tag(sync=True)
+
+    def __init__(self, **state):
+        self.models = {}
+        self.points, self.labels = toys.points()
+        super().__init__(**state, meta={
+            "points": self.points.round(4).tolist(), "labels": self.labels.tolist(), "classes": ["A", "B", "C"],
+            "losses": [[name, losses.recipe(name).label] for name in self.choices["loss"]], "trains": True})
+        self.observe(self._train, ("loss", "seed"))
+        self._train()
+        self.on_msg(self._answer)
+
+    def _train(self, _=None):
+        loss, seed = self.loss, self.seed
+        if self.networks.get(loss, {}).get("seed") != seed:
+            self.models[loss], network = toys.train(loss, seed, self.points, self.labels)
+            self.networks = {**self.networks, loss: network}
+
+    def _answer(self, _, message, buffers):
+        self.seed = int(message["seed"])
+
+    @property
+    def answer(self):
+        """top (probability), best (class), norm of the logits at the point."""
+        with torch.no_grad():
+            z = self.models[self.loss](torch.tensor([[self.x, self.y]]))[0]
+        return {"top": z.softmax(0).max().item(), "best": int(z.argmax()), "norm": z.norm().item()}
+
+    def for_page(self):
+        networks = {loss: self.networks[loss] if loss == self.loss else
+                    toys.train(loss, self.seed, self.points, self.labels)[1] for loss in self.choices["loss"]}
+        return {"constants": {"meta": self.meta | {"trains": False}, "networks": networks}}
+
+    def static(self):
+        """A Matplotlib figure of the current state."""
+        across, up = (np.linspace(-k * self.reach, k * self.reach, 121) for k in (4 / 3, 1))
+        plane = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
+        with torch.no_grad():
+            top = self.models[self.loss](torch.tensor(plane, dtype=torch.float32)).softmax(1).amax(1)
+        return stills.playground(across, up, top.reshape(121, 121).numpy(), self.points, self.labels,
+                                 (self.x, self.y), self.finding())
+
+    def finding(self):
+        """What is seen, in one sentence."""
+        answer, away = self.answer, np.linalg.norm(self.points - [self.x, self.y], axis=1).min()
+        return (f"{losses.recipe(self.loss).label}: at ({self.x:.1f}, {self.y:.1f}), {away:.1f} away from the nearest "
+                f"training point, the network says {self.meta['classes'][answer['best']]} with {100 * answer['top']:.1f} %.")
 
 
 def _track(name, score, logits, snapshots=None):

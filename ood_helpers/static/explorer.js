@@ -62,7 +62,7 @@ export function renderExplorer({ model, el }) {
   function draw() {
     const s = state.get(), look = theme(root), positive = s.positive === "id" ? "ID" : s.ood;
     view = inKernel ? model.get("picture") : compute(s, data);
-    if (!root.clientWidth || !view) return;
+    if (!root.clientWidth || !view.metrics) return;
     for (const [key, field] of Object.entries(fields)) field.show(s[key]);
     const { epochs } = runOf(s);
     sliders.epoch.range.max = epochs.length - 1;
