@@ -167,6 +167,7 @@ def _execute(paths, environment):
             client = nbclient.NotebookClient(
                 book, timeout=None, kernel_name="python3", record_timing=False, store_widget_state=False,
                 coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}},
+                extra_arguments=["--log-level=ERROR"],  # else a warning that loopback is not encrypted
                 on_cell_execute=lambda cell, cell_index: running.append(cell),
                 on_cell_executed=lambda cell, cell_index, execute_reply: bar.update())
             try:
@@ -191,8 +192,8 @@ def _tidy(book):
             continue
         kept = []
         for output in cell.outputs:
-            if output.output_type == "stream":  # a progress bar in text returns to the start of its line
-                output.text = re.sub(r"[^\n]*\r[^\n]*\n?", "", output.text)
+            if output.output_type == "stream":  # a progress bar ends in [elapsed<left, rate]
+                output.text = re.sub(r"(?m)^.*\[\d+:\d\d[<,:].*\]\n?", "", output.text)
             elif output.get("data", {}).pop(WIDGET, None) and list(output.data) == ["text/plain"]:
                 output.data.clear()  # only the widget's name is left; one that carries a picture keeps it
             if output.get("text") or output.get("data") or output.output_type == "error":

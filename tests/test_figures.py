@@ -1,0 +1,234 @@
+"""Figures with passports whose bytes repeat, and notebooks run from top to bottom by a real kernel."""
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from ood_helpers import figures
+
+CONFIGS = [SimpleNamespace(name=f"digits-seed{seed}", hash=f"{seed}abc", seed=seed) for seed in (3, 1)]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project, with nothing told from outside."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    for name in ("DATA", "DEVICE", "RUNS", "OOD_FIGURES", "OOD_NOTEBOOK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    return tmp_path
+
+
+def simple():
+    fig = Figure()
+    fig.subplots().plot([1, 2], label="LogitNorm τ")
+    return fig
+
+
+# Settings and folders
+
+def test_settings_come_from_the_environment_or_are_the_lesson(project, monkeypatch):
+    assert figures.settings() == ("digits", "cuda" if __import__("torch").cuda.is_available() else "cpu",
+                                  project / "runs")
+    for name, value in {"DATA": "cifar10", "DEVICE": "cpu", "RUNS": "elsewhere"}.items():
+        monkeypatch.setenv(name, value)
+    data, device, runs = figures.settings()
+    assert (data, device, str(runs)) == ("cifar10", "cpu", "elsewhere")
+
+
+def test_unknown_and_absent_devices_are_refused(monkeypatch):
+    monkeypatch.setenv("DEVICE", "gpu")
+    with pytest.raises(ValueError, match="unknown device 'gpu'; known: auto, cpu, cuda"):
+        figures.settings()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("DEVICE", "cuda:1")
+    with pytest.raises(ValueError, match="finds no GPU here"):
+        figures.settings()
+
+
+def test_root_is_found_from_the_notebooks_folder(project, monkeypatch, tmp_path_factory):
+    assert figures.root() == project
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    assert figures.root() == elsewhere
+
+
+@pytest.mark.parametrize("data, name", [("digits", "digits"), ("folder:/a/my cats", "folder_my_cats"),
+                                        ("folder:../../x/", "folder_x"), ("a/../../b", "a_.._.._b")])
+def test_a_data_set_has_one_folder_below_figures(project, data, name):
+    assert figures.folder(data) == project / "figures" / name
+
+
+# save_figure
+
+def test_save_figure_writes_three_files_with_a_passport(project, monkeypatch):
+    monkeypatch.setenv("OOD_NOTEBOOK", "02_growing_logit_norms")
+    path = figures.save_figure(simple(), "norm_growth", "digits", configs=CONFIGS, best=np.float32(0.5),
+                               values=np.arange(2))
+    assert path == project / "figures/digits/norm_growth.pdf"
+    assert path.read_bytes().startswith(b"%PDF") and path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    passport = json.loads(path.with_suffix(".json").read_text())
+    assert passport["configs"] == [{"name": "digits-seed3", "hash": "3abc"}, {"name": "digits-seed1", "hash": "1abc"}]
+    assert passport["seeds"] == [1, 3] and passport["best"] == 0.5 and passport["values"] == [0, 1]
+    assert (passport["command"], passport["notebook"]) == ("make figures", "02_growing_logit_norms")
+    assert {"python", "torch", "matplotlib", "ood_helpers"} <= set(passport["versions"])
+    assert sorted(p.name for p in path.parent.iterdir()) == ["norm_growth.json", "norm_growth.pdf", "norm_growth.png"]
+
+
+def test_save_figure_takes_runs_for_their_configs_and_data_from_the_environment(project, monkeypatch):
+    monkeypatch.setenv("DATA", "my set")
+    path = figures.save_figure(simple(), "a", configs=[SimpleNamespace(config=CONFIGS[0])])
+    passport = json.loads(path.with_suffix(".json").read_text())
+    assert path.parent.name == "my_set" and passport["command"] == "make figures DATA='my set'"
+    assert passport["configs"][0]["hash"] == "3abc"
+
+
+@pytest.mark.parametrize("name", ["", "../up", "Two Words", "a.pdf", "/a"])
+def test_save_figure_refuses_what_is_no_name(project, name):
+    with pytest.raises(ValueError, match="small letters"):
+        figures.save_figure(simple(), name)
+    assert not (project / "figures").exists()
+
+
+def test_a_figure_drawn_again_by_another_process_has_the_same_bytes(project):
+    code = ("import matplotlib.pyplot as plt; from ood_helpers import figures; figures.style();"
+            "fig, ax = plt.subplots(); ax.hist([1, 2, 2], hatch='//', label='τ ≥ 0'); ax.legend();"
+            "ax.imshow([[1, 2], [3, 4]]); figures.save_figure(fig, 'twice', 'digits', b=1, a={'z': 1, 'y': 2})")
+    found = []
+    for seed, hour in (("1", "1000000000"), ("2", "1700000000")):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": hour}
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        files = sorted((project / "figures/digits").iterdir())
+        found.append([(file.name, file.read_bytes(), file.stat().st_mtime_ns) for file in files])
+    assert len(found[0]) == 3 and found[0] == found[1]  # and equal files were not even touched
+
+
+def test_fonts_are_embedded_as_text(project):
+    import matplotlib
+
+    with matplotlib.rc_context():
+        figures.style()
+        content = figures.save_figure(simple(), "fonts").read_bytes()
+    assert b"/Type42" in content or b"/CIDFontType2" in content
+    assert b"/Type3" not in content
+
+
+# regenerate
+
+def write(path, *sources):
+    cells = [new_code_cell(source, id=f"cell{k}") for k, source in enumerate(sources)]
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# A question", id="title"), *cells]), path)
+    return path
+
+
+DRAW = """import sys, os
+from matplotlib.figure import Figure
+from ood_helpers import figures
+data, device, runs = figures.settings()
+fig = Figure(); fig.subplots().plot([1, 2])
+figures.save_figure(fig, "{name}")
+print(data, device, runs.name, os.getcwd().endswith("notebooks"))"""
+
+
+def outputs(path):
+    return [output for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", [])]
+
+
+def snapshot(folder):
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.*")}
+
+
+def test_regenerate_runs_each_notebook_once_until_something_changes(project, capsys):
+    first = write(project / "notebooks/01_first.ipynb", DRAW.format(name="one"))
+    second = write(project / "notebooks/02_second.ipynb", DRAW.format(name="two"), "1 + 1")
+    figures.regenerate("digits", "cpu")
+    assert outputs(first)[0].text == "digits cpu runs True\n"
+    assert outputs(second)[1].data["text/plain"] == "2"
+    assert "2 of 2 notebooks run" in capsys.readouterr().out
+    books, drawn = snapshot(project / "notebooks"), snapshot(project / "figures/digits")
+    assert sorted(drawn) == sorted(f"{name}.{kind}" for name in ("one", "two") for kind in ("pdf", "png", "json"))
+
+    figures.regenerate("digits", "cpu")  # nothing changed: nothing is run
+    assert "0 of 2 notebooks run" in capsys.readouterr().out
+
+    (project / "figures/digits/two.png").unlink()  # a figure is missing: its notebook alone draws it again
+    figures.regenerate("digits", "cpu")
+    printed = capsys.readouterr().out
+    assert "1 of 2 notebooks run" in printed and "2 figures in " in printed
+    assert snapshot(project / "notebooks") == books  # byte for byte, and not touched
+    assert {name: content for name, (content, _) in snapshot(project / "figures/digits").items()} == \
+        {name: content for name, (content, _) in drawn.items()}
+
+    write(first, DRAW.format(name="one") + "\nprint('changed')")
+    figures.regenerate("digits", "cpu")
+    assert "1 of 2 notebooks run" in capsys.readouterr().out and "changed" in outputs(first)[0].text
+
+
+def test_regenerate_on_other_data_leaves_the_committed_notebook_alone(project, capsys):
+    path = write(project / "notebooks/01_first.ipynb", DRAW.format(name="one"))
+    before = path.read_bytes()
+    (project / "notebooks/my images").mkdir()
+    figures.regenerate("folder:my images", "cpu")
+    target = project / "figures/folder_my_images"
+    assert path.read_bytes() == before
+    assert outputs(target / "01_first.ipynb")[0].text.startswith(f"folder:{project}/notebooks/my images cpu")
+    assert (target / "one.pdf").exists() and not (project / "figures/digits").exists()
+
+
+def test_a_failing_cell_is_one_sentence_and_changes_nothing(project):
+    good = write(project / "notebooks/01_good.ipynb", "print('good')")
+    bad = write(project / "notebooks/02_bad.ipynb", "", "x = 1", "# divide\nx / 0", "print('never')")
+    before = bad.read_bytes()
+    done = subprocess.run([sys.executable, "-m", "ood_helpers.figures"], capture_output=True, text=True,
+                          cwd=project)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == "02_bad.ipynb, cell [2] (# divide): ZeroDivisionError: division by zero"
+    assert "Traceback" not in done.stderr
+    assert bad.read_bytes() == before and outputs(good)[0].text == "good\n"
+    assert not [path for path in project.rglob("*") if path.name.startswith(".")]  # no half-written file
+
+
+def test_a_kernel_that_dies_is_named(project):
+    path = write(project / "notebooks/01_dies.ipynb", "import os; os._exit(1)")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"01_dies.ipynb, cell \[1\].*its Python process died"):
+        figures.regenerate()
+    assert path.read_bytes() == before
+
+
+def test_no_notebooks_is_one_sentence(project):
+    with pytest.raises(ValueError, match="there is no notebook in"):
+        figures.regenerate()
+
+
+def test_saved_outputs_keep_what_can_be_read_and_nothing_else(project):
+    path = write(project / "notebooks/01_bars.ipynb", """
+import sys, ipywidgets
+from tqdm import tqdm
+from tqdm.notebook import tqdm as bars
+for _ in tqdm(range(3)): pass
+for _ in tqdm(iter(range(3)), desc="no end"): pass
+for _ in bars(range(3)): pass
+print("read me"); sys.stderr.write("a warning\\n")
+display(ipywidgets.IntSlider())
+display({"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "image/png": "aGVsbG8=",
+         "text/plain": "Explorer()"}, raw=True)""", "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
+    figures.regenerate()
+    book = nbformat.read(path, 4)
+    assert set(book.metadata) == {"kernelspec", "language_info"}
+    assert book.metadata.language_info == {"name": "python"}
+    assert all(not cell.metadata for cell in book.cells)
+    streams = {output.name: output.text for output in outputs(path) if output.output_type == "stream"}
+    assert streams == {"stdout": "read me\n", "stderr": "a warning\n"}
+    picture, plot = [output for output in outputs(path) if output.output_type != "stream"]
+    assert set(picture.data) == {"image/png", "text/plain"} and picture.data["text/plain"] == "Explorer()"
+    assert plot.data["image/png"].startswith("iVBOR")
