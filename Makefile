@@ -14,7 +14,7 @@ CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md en
 
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
 lab: $(VENV)/installed
-	$(PY) -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks --LabApp.news_url=None \
+	$(PY) -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks \
 	  $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # What has changed is decided inside, notebook by notebook: nothing is run twice.
