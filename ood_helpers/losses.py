@@ -159,7 +159,7 @@ class _Unit(torch.autograd.Function):
     def backward(ctx, g, g_inverse):
         unit, inverse = ctx.saved_tensors
         along = torch.linalg.vecdot(g, unit)[:, None] + inverse * g_inverse
-        return (g - unit * along) * inverse
+        return torch.addcmul(g, unit, along, value=-1).mul_(inverse)
 
 
 class _Distances(torch.autograd.Function):
@@ -192,7 +192,7 @@ class _Distances(torch.autograd.Function):
         near = to_nearest.where(d.gather(1, nearest[:, None]) > 0, 0) * (x - w[nearest])
         pull = pull.scatter(1, nearest[:, None], 0)  # one index per row: no two writes meet
         grad_x = torch.addmm(near + x * pull.sum(1, keepdim=True), pull, w, alpha=-1)
-        grad_w = torch.addmm(w * pull.sum(0)[:, None], pull.t(), x, alpha=-1).index_add(0, nearest, near, alpha=-1)
+        grad_w = torch.addmm(w * pull.sum(0)[:, None], pull.t(), x, alpha=-1).index_add_(0, nearest, near, alpha=-1)
         return grad_x, grad_w
 
 
