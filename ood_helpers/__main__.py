@@ -86,6 +86,27 @@ def table(args):
     print(f"saved as {folder / 'table.md'} and {folder / 'table.csv'}")
 
 
+def bench(args):
+    import json
+
+    from . import bench as benchmarks
+    from .training import pick_device
+
+    device = pick_device(args.device).type
+    record = {"machine": benchmarks.machine(device), "rows": []}
+    print(json.dumps(record["machine"]))
+    for name in args.tasks or benchmarks.TASKS:
+        options = {}
+        if name == "train" and args.data:
+            from .data import load
+            options = dict(zip(("images", "labels"), load(args.data).part("train")))
+        found = benchmarks.TASKS[name](device, **options)
+        print(benchmarks.text(found))
+        record["rows"] += found
+    if args.json:
+        Path(args.json).write_text(json.dumps(record, indent=1) + "\n")
+
+
 def figures(args):
     from .figures import regenerate
 
@@ -97,13 +118,19 @@ def parser():
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for function, text in ((train, "train one configuration and print its results"),
                            (table, "train every loss with several seeds and print mean and deviation"),
-                           (figures, "run every notebook and write the figures")):
+                           (figures, "run every notebook and write the figures"),
+                           (bench, "measure speed against what people do today")):
         command = commands.add_parser(function.__name__, help=text, description=text,
                                       formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         command.set_defaults(run=function)
         command.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
-        if function is figures:
-            command.add_argument("--data", default="digits", help=HELP["data"])
+        if function in (figures, bench):
+            command.add_argument("--data", default="digits" if function is figures else None, help=HELP["data"])
+        if function is bench:
+            command.add_argument("tasks", nargs="*", choices=[[], "train", "heads", "metrics", "explorer", "scaling"],
+                                 help="all of them by default")
+            command.add_argument("--json", metavar="FILE", help="save the numbers")
+        if function in (figures, bench):
             continue
         command.add_argument("--runs", default="runs", metavar="DIR", help="where trained runs are kept")
         add_config(command)

