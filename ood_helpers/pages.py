@@ -42,7 +42,7 @@ def _chosen(data, name, count):
         ranks = summary.rank(track.logits[name][-1], track.score, 1.0)
         extremes = summary.extremes(track, (data.id, *data.oods))
         low, high = summary.axis_range(track.score, len(data.classes), 1.0, extremes)
-        bins = summary.bins_of(summary.shown(track.score, ranks), low, high)
+        bins = np.searchsorted(summary.edges_of(track.score, low, high), ranks, "right")
         order = np.argsort(bins, kind="stable")
         place = np.arange(len(bins)) - np.searchsorted(bins[order], bins[order])
         first[order] = np.minimum(first[order], place)

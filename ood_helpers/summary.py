@@ -141,12 +141,13 @@ def extremes(track, sets):
     return [float(x) for x in (top.min(), top.max(), mean.min(), (top + mean).min(), (top + mean).max(), norm.max() or 1)]
 
 
-def bins_of(values, low, high, bins=BINS):
-    return np.clip(np.floor((values - low) / (high - low) * bins), 0, bins - 1).astype(int)
+def edges_of(name, low, high):
+    """Where the bars begin, in ranks; the first and the last also hold what lies outside the axis."""
+    return np.array([ranked(name, low + (high - low) * (k + 1) / BINS) for k in range(BINS - 1)])
 
 
-def _counts(values, low, high, bins=BINS):
-    return np.bincount(bins_of(values, low, high, bins), minlength=bins).tolist()
+def histogram(ascending, edges):
+    return np.diff(np.searchsorted(ascending, edges, "left"), prepend=0, append=len(ascending)).tolist()
 
 
 def count_from(ascending, value):
@@ -175,24 +176,24 @@ def _picture(data, track, epoch, ood, score, temperature):
     low, high = axis_range(score, classes, temperature, ends)
     logits = [track.logits[name][epoch] for name in pair]
     ranks = [rank(z, score, temperature) for z in logits]
-    counts = [_counts(shown(score, r), low, high) for r in ranks]
+    ascending, edges = [np.sort(r) for r in ranks], edges_of(score, low, high)
+    counts = [histogram(r, edges) for r in ascending]
     final = counts if epoch == len(track.epochs) - 1 else [
-        _counts(shown(score, rank(track.logits[name][-1], score, temperature)), low, high) for name in pair]
+        histogram(np.sort(rank(track.logits[name][-1], score, temperature)), edges) for name in pair]
     peak = max(max(c) / sum(c) for c in final)  # the last epoch's: one height for all, and early bars may leave it
-    ascending = [np.sort(r) for r in ranks]
-    norms = [np.sqrt((z.astype(np.float64) ** 2).sum(1)) for z in logits]
-    norms = [_counts(n, 0, ends[5], BINS // 2) for n in norms]
+    steps = [ends[5] * (k + 1) / (BINS // 2) for k in range(BINS // 2 - 1)]
+    norms = [histogram(np.sort(np.sqrt((z.astype(np.float64) ** 2).sum(1))), steps) for z in logits]
     labelled = data.labels is not None
-    return {"ranks": ranks, "ascending": ascending, "both": [metrics.detection(*ranks, p) for p in ("id", "ood")],
+    return {"ranks": ranks, "ascending": ascending, "edges": edges, "both": [metrics.detection(*ranks, p) for p in ("id", "ood")],
             "shown": {"low": low, "high": high, "peak": peak, "counts": dict(zip(("id", "ood"), counts)),
                       "sizes": [len(r) for r in ranks], "curve": _curve(*ascending),
                       "norms": {"id": norms[0], "ood": norms[1], "high": ends[5]},
                       "accuracy": metrics.accuracy(logits[0], data.labels[:len(logits[0])]) if labelled else None}}
 
 
-def _pick(data, track, epoch, state, name, ranks, low, high):
+def _pick(data, track, epoch, state, name, ranks, edges):
     values = shown(state["score"], ranks)
-    inside = np.flatnonzero(bins_of(values, low, high) == state["bin"])
+    inside = np.flatnonzero(np.searchsorted(edges, ranks, "right") == state["bin"])
     here = inside[np.argsort(-ranks[inside], kind="stable")]
     chosen = here[(np.arange(min(PICKED, len(here))) * max(1, len(here) / PICKED)).astype(int)]
     labels = data.labels if name == data.id else None
@@ -230,12 +231,12 @@ def compute(state, data):
     1.0
     """
     track, epoch, ready = prepare(state, data)
-    positive, score, (low, high) = state["positive"], state["score"], (ready["shown"][k] for k in ("low", "high"))
+    positive, score = state["positive"], state["score"]
     at = (threshold_for(*ready["ascending"], positive, state["target"]) if state["threshold"] is None
           else ranked(score, state["threshold"]))
     chosen = ready["both"][metrics.POSITIVES.index(positive)]
     picked = None if state["bin"] is None else [
-        _pick(data, track, epoch, state, name, ranks, low, high)
+        _pick(data, track, epoch, state, name, ranks, ready["edges"])
         for name, ranks in zip((data.id, state["ood"]), ready["ranks"])]
     return ready["shown"] | {
         "accepted": [int(count_from(r, at)) for r in ready["ascending"]],
