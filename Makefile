@@ -31,10 +31,10 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 setup: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml
-	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+	@$(PY) -c 'import pip' 2>/dev/null || { \
 	  command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name it as in make PYTHON=python3.12." >&2; exit 1; }; \
 	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$("$(PYTHON)" -V) is too old: Python 3.11 or newer is needed; name it as in make PYTHON=python3.12." >&2; exit 1; }; \
 	  "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) comes without venv: install it first (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }; \
-	  "$(PYTHON)" -m venv --clear $(VENV); }
+	  "$(PYTHON)" -m venv $$($(PY) -c '' 2>/dev/null || echo --clear) $(VENV); }
 	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
 	@touch $@

@@ -1,5 +1,6 @@
 """One style, one place for figures, and every notebook run from top to bottom without a browser."""
 
+import base64
 import hashlib
 import io
 import json
@@ -194,12 +195,26 @@ def _tidy(book):
         for output in cell.outputs:
             if output.output_type == "stream":  # a progress bar ends in [elapsed<left, rate]
                 output.text = re.sub(r"(?m)^.*\[\d+:\d\d[<,:].*\]\n?", "", output.text)
-            elif output.get("data", {}).pop(WIDGET, None) and list(output.data) == ["text/plain"]:
-                output.data.clear()  # only the widget's name is left; one that carries a picture keeps it
-            if output.get("text") or output.get("data") or output.output_type == "error":
+                kept += [output] if output.text else []
+                continue
+            widget = output.data.pop(WIDGET, None)
+            if "image/png" in output.data:
+                output.data["image/png"] = _fewer_colors(output.data["image/png"])
+            if not widget or list(output.data) != ["text/plain"]:  # a widget without a picture is only a name
                 kept.append(output)
         cell.outputs = kept
     return nbformat.writes(book) + "\n"
+
+
+def _fewer_colors(picture):
+    """An opaque picture in 256 colours, a third of the size and no worse to look at; figures/ has it in all."""
+    from PIL import Image
+
+    image, buffer = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
+    if image.convert("RGBA").getextrema()[3][0] < 255:
+        return picture
+    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _digest(path):

@@ -1,4 +1,6 @@
 """Figures with passports whose bytes repeat, and notebooks run from top to bottom by a real kernel."""
+import base64
+import io
 import json
 import os
 import subprocess
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 from ood_helpers import figures
 
@@ -141,6 +144,10 @@ def outputs(path):
     return [output for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", [])]
 
 
+def picture(data):
+    return Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+
+
 def snapshot(folder):
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.*")}
 
@@ -219,8 +226,14 @@ for _ in tqdm(iter(range(3)), desc="no end"): pass
 for _ in bars(range(3)): pass
 print("read me"); sys.stderr.write("a warning\\n")
 display(ipywidgets.IntSlider())
-display({"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "image/png": "aGVsbG8=",
-         "text/plain": "Explorer()"}, raw=True)""", "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
+import base64, io
+from PIL import Image
+for mode in ("RGB", "RGBA"):
+    Image.radial_gradient("L").convert(mode).save(buffer := io.BytesIO(), "PNG")
+    display({"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "Explorer()",
+             "image/png": base64.b64encode(buffer.getvalue()).decode()}, raw=True)
+Image.new("RGBA", (2, 2), (255, 0, 0, 9)).save(buffer := io.BytesIO(), "PNG")
+display({"text/plain": "", "image/png": base64.b64encode(buffer.getvalue()).decode()}, raw=True)""", "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
     figures.regenerate()
     book = nbformat.read(path, 4)
     assert set(book.metadata) == {"kernelspec", "language_info"}
@@ -228,6 +241,9 @@ display({"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "image/p
     assert all(not cell.metadata for cell in book.cells)
     streams = {output.name: output.text for output in outputs(path) if output.output_type == "stream"}
     assert streams == {"stdout": "read me\n", "stderr": "a warning\n"}
-    picture, plot = [output for output in outputs(path) if output.output_type != "stream"]
-    assert set(picture.data) == {"image/png", "text/plain"} and picture.data["text/plain"] == "Explorer()"
-    assert plot.data["image/png"].startswith("iVBOR")
+    explorer, same, glass, plot = [output.data for output in outputs(path) if output.output_type != "stream"]
+    assert explorer == same and set(explorer) == {"image/png", "text/plain"}  # the widget's picture stays
+    assert picture(glass).mode == "RGBA" and picture(glass).getpixel((0, 0)) == (255, 0, 0, 9)
+    assert picture(plot).mode == picture(same).mode == "P"
+    gradient = np.asarray(picture(same).convert("L"), int)
+    assert np.abs(gradient - np.asarray(Image.radial_gradient("L"), int)).max() <= 2

@@ -140,8 +140,8 @@ case "$*" in
   -V) echo "Python 3.10.4" ;;
   *version_info*) exit {int(not version_ok)} ;;
   *ensurepip*) exit {int(not has_venv)} ;;
-  "-m venv --clear .venv") echo "venv" >> {log}; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
-  "-m pip --version") ;;
+  "-m venv"*) echo "venv" >> {log}; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+  "-c "*) ;;
   *) echo "$* DATA=$DATA DEVICE=$DEVICE" >> {log}; [ ! -e fail ] ;;
 esac
 """)
