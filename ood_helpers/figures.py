@@ -166,7 +166,7 @@ def _execute(paths, environment):
             bar.set_description(path.stem)
             running, started = [], time.monotonic()
             client = nbclient.NotebookClient(
-                book, timeout=None, kernel_name="python3", record_timing=False, store_widget_state=False,
+                book, timeout=None, kernel_name="python3", store_widget_state=False,
                 coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}},
                 extra_arguments=["--log-level=ERROR"],  # else a warning that loopback is not encrypted
                 on_cell_execute=lambda cell, cell_index: running.append(cell),
