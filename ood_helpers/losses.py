@@ -1,7 +1,7 @@
 """The six losses and, from `heads`, their heads, under the names their authors gave them.
 
-Each is called with logits z (B, C) and labels (B,) and gives a scalar, computed in float32 at least. Where the
-authors take a softmax and then a logarithm, a cross-entropy stands here: equal in range, finite out of it.
+Each is called with logits z (B, C) and labels (B,) and gives a scalar, computed in float32 at least. Where
+the authors take a softmax and then a logarithm, a cross-entropy stands here: equal in range, finite out of it.
 Shapes and, on a CPU, labels that do not fit raise ValueError; NaN logits give a NaN loss.
 """
 import math
