@@ -186,7 +186,7 @@ def prototypes(ax, weights, classes):
     weights = np.asarray(weights, dtype=np.float64)
     unit = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
     names = [text(name, 12) for name in classes]
-    _table(ax, unit @ unit.T, names, names, "cosine", annot=len(names) <= 10, fmt=".2f", cmap="PuOr", vmin=-1,
+    _table(ax, unit @ unit.T, names, names, "cosine", annot=len(names) <= 7, fmt=".2f", cmap="PuOr", vmin=-1,
            vmax=1, square=True)
     return ax
 
