@@ -5,6 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import import_torchvision
+from .dropout import Dropout
+from .imagenet import large, load_weights
+
 
 class Network(nn.Module):
     """A backbone and its classifier, fed with raw images.
@@ -34,11 +38,13 @@ class Network(nn.Module):
 
     def standardise_by(self, images):
         """Take mean and standard deviation per channel from uint8 training images (N, C, H, W)."""
-        # numpy-free and in 64 bits: a float32 sum over 50,000 images would lose the last digits
-        counts = [torch.bincount(channel.flatten().int(), minlength=256).double() for channel in images.unbind(1)]
+        # counted in 64 bits: a float32 sum would lose digits, and a set larger than memory is read in pieces
         values = torch.arange(256, dtype=torch.float64)
+        counts = values.new_zeros(images.shape[1], 256)
+        for some in images.split(4096):
+            for count, channel in zip(counts, some.unbind(1)):
+                count += torch.bincount(channel.flatten(), minlength=256).cpu()
         for c, count in enumerate(counts):
-            count = count.cpu()
             mean = (count @ values) / count.sum()
             self.mean[c] = mean
             self.std[c] = ((count @ (values - mean) ** 2) / count.sum()).sqrt().clamp_min(1)
@@ -71,46 +77,55 @@ def cnn(channels, dropout=0.0):
     return Pooled(*layers, nn.Dropout(dropout)), 64
 
 
-def resnet(channels, dropout=0.0, *, blocks, width):
-    """ResNet for 32-pixel images (He et al., 2016): a 3x3 stem without pooling, torchvision's basic blocks."""
-    from torchvision.models.resnet import BasicBlock
+def he(network):
+    """The network with its convolutions drawn from He's normal distribution by fan out (He et al., 2015)."""
 
+    def drawn(channels, dropout=0.0):
+        backbone, num_features = network(channels, dropout)
+        for module in backbone.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        return backbone, num_features
+
+    return drawn
+
+
+class Widen(nn.Module):
+    """He's shortcut without parameters: every second pixel, and channels of zeros on either side."""
+
+    def forward(self, x):
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, x.shape[1] // 2, x.shape[1] // 2))
+
+
+def resnet(channels, dropout=0.0, *, blocks, width, widen=False, start_at_zero=False):
+    """ResNet for 32-pixel images (He et al., 2016): a 3x3 stem without pooling, torchvision's basic blocks.
+
+    ``widen``: shortcuts without parameters, as in He's networks for CIFAR. ``start_at_zero``: a block's last
+    norm starts with weight 0, as DisMax's authors have it.
+    """
+    BasicBlock = import_torchvision().models.resnet.BasicBlock
     layers, inputs = [conv3x3(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True)], width
     for stage, count in enumerate(blocks):
         outputs = width * 2**stage
         for i in range(count):
-            stride = 2 if stage and not i else 1
-            shortcut = None
-            if stride != 1 or inputs != outputs:
-                shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            stride, shortcut = 2 if stage and not i else 1, None
+            if inputs != outputs:
+                shortcut = Widen() if widen else nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
             layers.append(BasicBlock(inputs, outputs, stride, shortcut))
+            if start_at_zero:
+                nn.init.zeros_(layers[-1].bn2.weight)
             inputs = outputs
     return Pooled(*layers, nn.Dropout(dropout)), inputs
 
 
-class _Drop(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, cut):
-        # A 64-bit draw decides four elements; one at a time, as in torch's own dropout on the CPU, the draws take
-        # half of a wide network's time. The probability is exact to 2^-16, the scale fits it, so the mean stays.
-        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)[: x.numel()]
-        keep = (bits >= cut - 2**15).to(x.dtype).mul_(2**16 / (2**16 - cut))
-        keep = keep.as_strided(x.shape, x.stride())
-        ctx.save_for_backward(keep)
-        return x * keep
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad * ctx.saved_tensors[0], None
-
-
-class Dropout(nn.Dropout):
-    """``nn.Dropout``, an eighth of its cost on the CPU; the same distribution, other draws."""
-
-    def forward(self, x):
-        if not self.training or not self.p or x.device.type != "cpu":
-            return super().forward(x)
-        return _Drop.apply(x, round(self.p * 2**16))
+def densenet(channels, dropout=0.0, *, depth=100, growth=12):
+    """DenseNet-BC for 32-pixel images (Huang et al., 2017): torchvision's, three blocks behind a 3x3 stem."""
+    blocks = ((depth - 4) // 6,) * 3
+    layers = import_torchvision().models.DenseNet(growth, blocks, 2 * growth, drop_rate=dropout).features
+    layers.conv0 = conv3x3(channels, 2 * growth)
+    del layers.norm0, layers.relu0, layers.pool0
+    return Pooled(*layers, nn.ReLU(inplace=True)), layers.norm5.num_features
 
 
 class PreActivation(nn.Module):
@@ -141,18 +156,24 @@ def wrn(channels, dropout=0.0, *, depth, widen):
     return Pooled(*layers, nn.BatchNorm2d(inputs), nn.ReLU(inplace=True)), inputs
 
 
-BACKBONES = {
+BACKBONES = {  # each starts as in the code of the paper that it is for; OpenOOD's ResNet-18 as torch has it
     "cnn": cnn,
     "resnet18": partial(resnet, blocks=(2, 2, 2, 2), width=64),
     "resnet18_w16": partial(resnet, blocks=(2, 2, 2, 2), width=16),
-    "resnet34": partial(resnet, blocks=(3, 4, 6, 3), width=64),
-    "wrn_16_2": partial(wrn, depth=16, widen=2),
-    "wrn_40_2": partial(wrn, depth=40, widen=2),
-    "wrn_28_10": partial(wrn, depth=28, widen=10),
+    "resnet34": he(partial(resnet, blocks=(3, 4, 6, 3), width=64, start_at_zero=True)),
+    "resnet110": he(partial(resnet, blocks=(18, 18, 18), width=16, widen=True)),
+    "wrn_16_2": he(partial(wrn, depth=16, widen=2)),
+    "wrn_40_2": he(partial(wrn, depth=40, widen=2)),
+    "wrn_28_10": he(partial(wrn, depth=28, widen=10)),
+    "densenet_bc_100_12": he(densenet),
+    "resnet18_224": partial(large, name="resnet18"),
+    "resnet50_224": partial(large, name="resnet50"),
+    "resnet50_pretrained": partial(large, name="resnet50"),
 }
+PRETRAINED = {"resnet50_pretrained": "ResNet50_Weights.IMAGENET1K_V1"}
 
 
-def build(name, num_classes, shape, head, dropout=0.0):
+def build(name, num_classes, shape, head, dropout=0.0, pretrained=True):
     """A :class:`Network` by name.
 
     Parameters
@@ -161,9 +182,10 @@ def build(name, num_classes, shape, head, dropout=0.0):
     num_classes : int
     shape : (channels, height, width) of the images
     head : ``head(num_features, num_classes)`` gives the classifier
-    dropout : probability, between a block's convolutions (WRN) or before the head (the others)
+    dropout : probability, between a block's convolutions (WRN, DenseNet) or before the head (the others)
+    pretrained : False where the weights of ``resnet50_pretrained`` are loaded afterwards, so need no download
 
-    Errors: ValueError for an unknown name.
+    Errors: ValueError for an unknown name; FileNotFoundError, with what to put where, when a download fails.
 
     >>> sum(p.numel() for p in build("wrn_28_10", 10, (3, 32, 32), nn.Linear).parameters())
     36479194
@@ -171,4 +193,6 @@ def build(name, num_classes, shape, head, dropout=0.0):
     if name not in BACKBONES:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(BACKBONES)}")
     backbone, num_features = BACKBONES[name](shape[0], dropout)
+    if pretrained and name in PRETRAINED:
+        load_weights(backbone, PRETRAINED[name])
     return Network(backbone, num_features, head, num_classes, shape[0])
