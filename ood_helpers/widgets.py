@@ -23,7 +23,8 @@ class ScoreExplorer(Widget):
     `ScoreExplorer(run)` or `ScoreExplorer([run, run, ...])` of one data set; anybody's logits with `from_logits`.
     State, readable and settable: run, score, temperature, ood, epoch, threshold (None follows the target), positive
     (which FPR95: "id" or "ood"), target (share of the positive class on its own side), log_scale, bin (0..59).
-    Scores are those of logits / temperature; energy has its own T. `summary` holds the numbers that are shown.
+    Scores are those of logits / temperature; energy has its own T. `summary` holds the numbers that are shown; they
+    come from logits in float16, so that AUROC can differ from a table's by 1e-5 and FPR95 by an image.
 
     >>> explorer = ScoreExplorer.from_logits([[4.0, 0.0], [0.0, 3.0]], {"far": [[1.0, 0.5]]})
     >>> explorer.summary["metrics"]["auroc"], explorer.score

@@ -201,3 +201,21 @@ def test_images_are_answered_in_the_order_asked_for():
     assert content == {"kind": "images", "sets": [["ID", [2, 0], [2, 2]]]}
     assert np.frombuffer(buffers[0], np.uint8).reshape(2, 2, 2, 4)[0].tolist() == [
         [[v, v, v, 255] for v in row] for row in ((8, 9), (10, 11))]
+
+
+def test_runs_open_as_they_are(tmp_path):
+    from ood_helpers import Config, fit
+
+    options = {"epochs": 2, "ood": ("near", "noise")}
+    runs = [fit(Config(seed=seed, **options), runs=tmp_path, device="cpu", progress=False) for seed in (0, 1)]
+    explorer = ScoreExplorer(runs)
+    assert explorer.choices["run"] == ["Softmax (CE), seed 0", "Softmax (CE), seed 1"]
+    assert explorer.choices["ood"] == ["near", "noise"] and explorer.epoch == 2
+    explorer.run, explorer.ood = "Softmax (CE), seed 1", "noise"
+    expected, found = runs[1].detection()["noise"], explorer.summary
+    assert found["metrics"]["auroc"] == pytest.approx(expected["auroc"], abs=1e-3)
+    assert found["accuracy"] == pytest.approx(runs[1].accuracy, abs=0.01)
+    assert found["sizes"] == [len(runs[1].logits[name]) for name in ("test", "noise")]
+    assert (explorer.data.tiles("test", [3])[0, :, :, 0] == runs[1].images("test")[3, 0].numpy()).all()
+    with pytest.raises(ValueError, match="must share data"):
+        ScoreExplorer([runs[0], fit(Config(known=5, **options), runs=tmp_path, device="cpu", progress=False)])

@@ -1,5 +1,5 @@
 // The score explorer's view: draws what compute (or, for large data, the kernel) says, and turns gestures into state.
-import { BINS, compute, openData } from "./core.js";
+import { BINS, PICKED, compute, openData } from "./core.js";
 import { axes, bars, bind, choice, compact, fixed, h, line, linear, logarithmic, onRestyle, percent, sheet, slider, theme, ticks, toggle, write } from "./view.js";
 
 const STATE = ["run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin"];
@@ -61,7 +61,7 @@ export function renderExplorer({ model, el }) {
 
   function draw() {
     if (!root.clientWidth) return; // not in the page yet; its size is watched
-    const s = state.get(), look = theme(root), positive = s.positive === "id" ? "ID" : s.ood;
+    const s = state.get(), look = theme(root), positive = s.positive === "id" ? "ID" : "OOD";
     view = inKernel ? model.get("picture") : compute(s, data);
     if (!view.metrics) return;
     for (const [key, field] of Object.entries(fields)) field.show(s[key]);
@@ -74,8 +74,8 @@ export function renderExplorer({ model, el }) {
     sliders.target.node.firstChild.textContent = s.positive === "id" ? "Target: ID accepted" : "Target: OOD rejected";
     const { metrics, sizes, accepted } = view;
     const shares = [accepted[0] / sizes[0], accepted[1] / sizes[1]];
-    names.aupr.textContent = `AUPR, ${s.positive === "id" ? "ID" : "OOD"} positive`;
-    names.fpr95.textContent = `FPR95, ${s.positive === "id" ? "ID" : "OOD"} positive`;
+    names.aupr.textContent = `AUPR, ${positive} positive`;
+    names.fpr95.textContent = `FPR95, ${positive} positive`;
     readouts.auroc.textContent = fixed(metrics.auroc, 4);
     readouts.aupr.textContent = fixed(s.positive === "id" ? metrics.aupr_in : metrics.aupr_out, 4);
     readouts.fpr95.textContent = percent(metrics.fpr95, 2);
@@ -178,7 +178,7 @@ export function renderExplorer({ model, el }) {
     }
     gallery.replaceChildren(...picked.map((part, k) => h("div", { class: "ood-shelf" },
       h("h4", {}, h("i", { class: k ? "ood-key-ood" : "ood-key-id" }), `${nameOf(part.set)} in this bar: ${part.total}`,
-        part.items.length < part.total ? ` (${part.items.length || "none"} shown${meta.tiles ? "; this page carries a sample" : ""})` : ""),
+        part.items.length < part.total ? ` (${part.items.length || "none"} shown${part.items.length < Math.min(PICKED, part.total) ? "; this page carries a sample" : ""})` : ""),
       h("div", { class: "ood-tiles" }, ...part.items.map((item) => {
         const said = meta.classes[item.prediction], truth = item.label === null ? "" : meta.classes[item.label];
         return h("figure", { "data-index": item.index, "data-set": part.set,

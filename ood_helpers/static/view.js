@@ -126,7 +126,7 @@ export function axes(context, look, box, { x, y, xTicks, yTicks, xName, yName, t
   if (xName) write(context, xName, left + width / 2, top + height + 22, look.ink(0.85), "center", "top");
   if (title) {
     context.font = `600 12px ${look.font}`;
-    write(context, title, left, top - 9, look.ink(0.9), "left", "bottom");
+    write(context, title, left, top - 9, look.ink(0.9), "left", "bottom", width + 10);
   }
   if (yName) {
     context.save();
@@ -139,9 +139,9 @@ export function axes(context, look, box, { x, y, xTicks, yTicks, xName, yName, t
   return { x: px, y: py, top };
 }
 
-export function write(context, text, x, y, colour, align = "left", baseline = "alphabetic") {
+export function write(context, text, x, y, colour, align = "left", baseline = "alphabetic", room = undefined) {
   Object.assign(context, { fillStyle: colour, textAlign: align, textBaseline: baseline });
-  context.fillText(text, x, y);
+  context.fillText(text, x, y, room);
 }
 
 export function line(context, points) {
