@@ -32,19 +32,23 @@ HELP = {
     "known": "the first so many classes are in-distribution, the others near OOD",
     "ood": "names of the OOD sets",
     "lr": "learning rate of the network",
-    "augment": "true or false: random crop and flip",
+    "augment": "none, crop_flip or resized_crop",
+    "head_lr": "learning rate of the classifier; of the network by default",
+    "select": "the epoch that is kept: last, or the most accurate on validation (or, a leak, on test)",
+    "limit": "at most so many images of each part and set",
+    "precision": "auto, float32 or bfloat16",
     "fold": "0 to 4, of five stratified folds",
 }
 
 
 def add_config(parser):
     """One option for each field of Config; what is not given keeps Config's default."""
-    from .runs import Config
+    from .config import Config
 
     for field in fields(Config):
         kind = {tuple: {"nargs": "+", "type": str}}.get(field.type, {"type": field.type})
         if field.type is bool:
-            kind = {"type": lambda text: {"true": True, "false": False}[text.lower()], "metavar": "true|false"}
+            kind = {"type": number_or_text, "metavar": "true|false"}
         if field.name == "loss_options":
             kind = {"nargs": "+", "type": option, "metavar": "NAME=VALUE"}
         if field.name == "milestones":
@@ -54,7 +58,7 @@ def add_config(parser):
 
 
 def config_from(args):
-    from .runs import Config
+    from .config import Config
 
     return Config(**{field.name: getattr(args, field.name) for field in fields(Config) if field.name in args})
 
@@ -145,7 +149,7 @@ def main(arguments=None):
     args = parser().parse_args(arguments)
     try:
         args.run(args)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"ood_helpers: {error}")
 
 
