@@ -30,11 +30,17 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 
 setup: $(VENV)/installed
 
+# An environment is built anew only where its Python or its pip does not start.
 $(VENV)/installed: pyproject.toml
 	@$(PY) -c 'import pip' 2>/dev/null || { \
-	  command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name it as in make PYTHON=python3.12." >&2; exit 1; }; \
-	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$("$(PYTHON)" -V) is too old: Python 3.11 or newer is needed; name it as in make PYTHON=python3.12." >&2; exit 1; }; \
-	  "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) comes without venv: install it first (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }; \
-	  "$(PYTHON)" -m venv $$($(PY) -c '' 2>/dev/null || echo --clear) $(VENV); }
+	  fail() { echo "$$1" >&2; exit 1; }; \
+	  command -v "$(PYTHON)" >/dev/null || \
+	    fail "There is no $(PYTHON) here: install Python 3.11 or newer, or name it: make PYTHON=python3.12."; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    fail "$$("$(PYTHON)" -V) is too old: use Python 3.11 or newer, named as in make PYTHON=python3.12."; \
+	  "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || \
+	    fail "$(PYTHON) comes without venv: install it (on Debian and Ubuntu: apt install python3-venv)."; \
+	  { "$(PYTHON)" -m venv $(VENV) && $(PY) -c 'import pip'; } >/dev/null 2>&1 || \
+	    "$(PYTHON)" -m venv --clear $(VENV); }
 	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
 	@touch $@

@@ -4,18 +4,18 @@ import math
 import numpy as np
 import torch
 
-from ood_helpers import metrics
+from . import metrics
 
 
 def fit_temperature(logits, labels, low=0.01, high=100.0):
     """The T in low..high that minimises the NLL of softmax(z / T) (Guo et al., ICML 2017), to 1e-9 relative.
 
-    Logits (N, C) and labels (N,) come from the *validation* part. The NLL is convex in 1/T, so bisection on its slope
-    finds the one minimum. Where every image is classified right the NLL only falls with T, and `low` comes back;
-    where the logits say nothing, or worse, `high` does.
+    Logits (N, C) and labels (N,) come from the *validation* part. The NLL is convex in 1/T, so bisection on
+    its slope finds the one minimum. Where every image is classified right the NLL only falls with T, and
+    `low` comes back; where the logits say nothing, or worse, `high` does.
 
     >>> logits = torch.tensor([[3.0, 0.0]] * 4)
-    >>> t = fit_temperature(logits, torch.tensor([0, 0, 0, 1]))  # three in four: softmax(z / T) should say 3/4
+    >>> t = fit_temperature(logits, torch.tensor([0, 0, 0, 1]))  # right three times in four
     >>> (logits / t).softmax(1)[0, 0]
     tensor(0.7500)
     """

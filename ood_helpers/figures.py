@@ -164,9 +164,9 @@ def _execute(paths, environment):
     with tqdm(total=total, unit="cell", mininterval=0.5) as bar:
         for path, book in loaded:
             bar.set_description(path.stem)
-            running = []
+            running, started = [], time.monotonic()
             client = nbclient.NotebookClient(
-                book, timeout=None, kernel_name="python3", record_timing=False, store_widget_state=False,
+                book, timeout=None, kernel_name="python3", store_widget_state=False,
                 coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}},
                 extra_arguments=["--log-level=ERROR"],  # else a warning that loopback is not encrypted
                 on_cell_execute=lambda cell, cell_index: running.append(cell),
@@ -178,6 +178,7 @@ def _execute(paths, environment):
                           else "its Python process died, perhaps for want of memory")
                 start = running[-1].source.strip().splitlines()[0]
                 raise ValueError(f"{path.name}, cell [{len(running)}] ({start}): {reason}") from None
+            bar.write(f"{path.stem}: {time.monotonic() - started:.0f} s")
             yield path, _tidy(book)
 
 

@@ -1,7 +1,8 @@
-"""Metrics: from scores to AUROC and FPR95, from probabilities to ECE. Numpy inside; torch tensors are welcome.
+"""Metrics: from scores to AUROC and FPR95, from probabilities to ECE. Numpy inside; torch tensors are
+welcome.
 
-All detection metrics come out of one sort and are exact under ties. FPR95 is two metrics: which class counts as
-positive changes it (42.6 % and 89.4 % on one set of scores), so every result says which one it is.
+All detection metrics come out of one sort and are exact under ties. FPR95 is two metrics: which class counts
+as positive changes it (42.6 % and 89.4 % on one set of scores), so every result says which one it is.
 """
 import numpy as np
 
@@ -18,7 +19,8 @@ def _array(values):
 
 
 def vector(scores, which):
-    """Scores (N,) as numpy, checked; `which` names them in errors. Half and single precision stay as they are."""
+    """Scores (N,) as numpy, checked; `which` names them in errors. Half and single precision stay as they
+    are."""
     scores = _array(scores)
     if scores.ndim != 1 or scores.size == 0:
         raise ValueError(f"{which} scores must be a non-empty vector, got the shape {scores.shape}")
@@ -35,7 +37,8 @@ def _check_positive(positive):
 
 
 def _sorted_bits(scores):
-    """The bits of float32 scores as uint32, turned so that they order like the numbers, highest first; sorted."""
+    """The bits of float32 scores as uint32, turned so that they order like the numbers, highest first;
+    sorted."""
     bits = (scores.astype(np.float32) + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
     # The negative numbers' bits already grow downwards; the others' magnitude is flipped.
     np.bitwise_xor(bits, np.uint32(0x7FFFFFFF), out=bits, where=bits < 0x80000000)
@@ -44,10 +47,11 @@ def _sorted_bits(scores):
 
 
 def _sorted_keys(id_scores, ood_scores):
-    """One uint64 per score, from the highest score to the lowest: equal above bit 0 for equal scores, bit 0 says ID.
+    """One uint64 per score, from the highest score to the lowest: equal above bit 0 for equal scores, bit 0
+    says ID.
 
-    ID and OOD are sorted on their own, in half the bytes, then merged: a stable sort finds the two runs. The label
-    fits beside 32 bits of score, so no argsort is needed; a float64 is replaced by its rank.
+    ID and OOD are sorted on their own, in half the bytes, then merged: a stable sort finds the two runs. The
+    label fits beside 32 bits of score, so no argsort is needed; a float64 is replaced by its rank.
     """
     n = len(id_scores)
     if np.float64 in (id_scores.dtype, ood_scores.dtype):
@@ -71,7 +75,8 @@ def _sorted_keys(id_scores, ood_scores):
 
 
 def _operating_points(id_scores, ood_scores):
-    """Yield, from the highest threshold to the lowest, (tp, fp): ID and OOD scores at or above each distinct score.
+    """Yield, from the highest threshold to the lowest, (tp, fp): ID and OOD scores at or above each distinct
+    score.
 
     A yield starts with the point that the one before ended with, the first with (0, 0).
     """
@@ -82,7 +87,7 @@ def _operating_points(id_scores, ood_scores):
         ids = seen + np.cumsum(chunk & np.uint64(1), dtype=np.int64)
         seen = ids[-1]
         values = keys[i:i + _CHUNK + 1] >> np.uint64(1)
-        last = np.flatnonzero(values[1:] != values[:-1])  # of its ties: a threshold cannot stand between equals
+        last = np.flatnonzero(values[1:] != values[:-1])  # a threshold cannot stand between equals
         if i + _CHUNK >= len(keys):
             last = np.append(last, len(chunk) - 1)
         tp = np.append(tp[-1:], ids[last])
@@ -97,9 +102,9 @@ def detection(id_scores, ood_scores, positive="id"):
 
     - auroc: P(ID score > OOD score) + P(equal) / 2, the same for either positive class
     - aupr_in, aupr_out: average precision with ID, or OOD, as the class to find
-    - fpr95: false positive rate at the first threshold whose true positive rate is at least 95 %; tnr95 = 1 - fpr95.
-      positive="id": the OOD accepted while 95 % of ID is (LogitNorm, IsoMax, DisMax).
-      positive="ood": the ID rejected while 95 % of OOD is (OpenOOD, pytorch-ood).
+    - fpr95: false positive rate at the first threshold whose true positive rate is at least 95 %; tnr95 = 1 -
+      fpr95. positive="id": the OOD accepted while 95 % of ID is (LogitNorm, IsoMax, DisMax). positive="ood":
+      the ID rejected while 95 % of OOD is (OpenOOD, pytorch-ood).
     - detection_accuracy: the best (TPR + TNR) / 2 over all thresholds
     - positive: the convention used
 
@@ -135,8 +140,8 @@ def detection(id_scores, ood_scores, positive="id"):
 def curves(id_scores, ood_scores, positive="id"):
     """The ROC and precision-recall curves behind `detection`, one point per distinct score, for plots.
 
-    Returns a dict of arrays: fpr and tpr start at (0, 0) and end at (1, 1); recall and precision start at recall 0,
-    where the precision is 1 by convention; and positive. Errors as in `detection`.
+    Returns a dict of arrays: fpr and tpr start at (0, 0) and end at (1, 1); recall and precision start at
+    recall 0, where the precision is 1 by convention; and positive. Errors as in `detection`.
 
     >>> curves([2.0, 1.0], [1.0, 0.0])["tpr"].tolist()
     [0.0, 0.5, 1.0, 1.0]
@@ -149,7 +154,8 @@ def curves(id_scores, ood_scores, positive="id"):
     tp, fp = (np.concatenate([c[k][c is not chunks[0]:] for c in chunks]) for k in (0, 1))
     tpr = tp / len(id_scores)
     precision = np.append(1.0, tp[1:] / (tp[1:] + fp[1:]))
-    return {"fpr": fp / len(ood_scores), "tpr": tpr, "recall": tpr, "precision": precision, "positive": positive}
+    return {"fpr": fp / len(ood_scores), "tpr": tpr, "recall": tpr, "precision": precision,
+            "positive": positive}
 
 
 def labelled(rows, labels, what):
@@ -184,7 +190,8 @@ def reliability(probabilities, labels, bins=15):
 
 
 def ece(probabilities, labels, bins=15):
-    """Expected calibration error: sum over bins of count / N * |accuracy - confidence| (Naeini et al., AAAI 2015).
+    """Expected calibration error: sum over bins of count / N * |accuracy - confidence| (Naeini et al., AAAI
+    2015).
 
     >>> round(ece([[0.9, 0.1], [0.8, 0.2]], [0, 1]), 4)
     0.45

@@ -186,7 +186,7 @@ def prototypes(ax, weights, classes):
     weights = np.asarray(weights, dtype=np.float64)
     unit = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
     names = [text(name, 12) for name in classes]
-    _table(ax, unit @ unit.T, names, names, "cosine", annot=len(names) <= 10, fmt=".2f", cmap="PuOr", vmin=-1,
+    _table(ax, unit @ unit.T, names, names, "cosine", annot=len(names) <= 7, fmt=".2f", cmap="PuOr", vmin=-1,
            vmax=1, square=True)
     return ax
 
@@ -211,7 +211,7 @@ def mosaic(ax, image, names):
     """An image (C, H, W) of four quadrants under its target, where each of four class names counts 1/4."""
     images(ax, image[None], columns=1)
     ax.plot([0.5, 0.5, np.nan, 0, 1], [0, 1, np.nan, 0.5, 0.5], color=OOD, linewidth=1.5)
-    target = "\n".join(f"{list(names).count(name)}/4 {text(name, 16)}" for name in dict.fromkeys(names))
+    target = "\n".join(f"{list(names).count(name)}/4 “{text(name, 16)}”" for name in dict.fromkeys(names))
     ax.annotate(target, (0.5, 0), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8)
     return ax
 

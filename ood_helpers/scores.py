@@ -1,19 +1,7 @@
 """Scores: from logits (N, C) to one number per image, always higher = more in-distribution.
 
-Every function takes torch or numpy and gives the same kind back, in float32 at least. With p = softmax(z):
-
-| name         | formula                               | also called, paper                                   |
-|--------------|---------------------------------------|------------------------------------------------------|
-| msp          | max p                                 | MPS; Hendrycks & Gimpel, ICLR 2017                   |
-| max_logit    | max z                                 | Hendrycks et al., ICML 2022                          |
-| energy       | T logsumexp(z / T)                    | Liu et al., NeurIPS 2020                             |
-| entropy      | sum p log p                           | ES, the entropic score; IsoMax, IJCNN 2021           |
-| min_distance | max z, since there z = -distance      | MDS; IsoMax+, arXiv:2105.14399                       |
-| mmls         | max z + mean z                        | MMLS; DisMax, arXiv:2205.05874                       |
-| mmles        | max z + mean z + sum p log p          | MMLES; DisMax                                        |
-| mmleps       | max z + mean z + sum p log p + max p  | MMLEPS; DisMax                                       |
-
-`odin` and `gradnorm` need the model, because they need gradients.
+Every function takes torch or numpy and gives the same kind back, in float32 at least. z are the logits, p =
+softmax(z). `odin` and `gradnorm` need the model, because they need gradients.
 """
 import functools
 
@@ -24,6 +12,15 @@ from torch.func import functional_call, grad, vmap
 _BATCH = 256  # images at a time in odin and gradnorm, which keep gradients
 
 
+def at_least_float32(x):
+    """The tensor, in float32 where it was less precise.
+
+    >>> at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _of_logits(formula):
     """Let `formula`, written for float torch logits (N, C), also take numpy and half precision."""
 
@@ -32,7 +29,7 @@ def _of_logits(formula):
         z = torch.as_tensor(logits)
         if z.dim() != 2 or z.shape[1] == 0:
             raise ValueError(f"logits must have the shape (N, C), got {tuple(z.shape)}")
-        result = formula(z.to(torch.promote_types(z.dtype, torch.float32)), **options)
+        result = formula(at_least_float32(z), **options)
         return result.numpy() if isinstance(logits, np.ndarray) else result
 
     return score
@@ -40,7 +37,7 @@ def _of_logits(formula):
 
 @_of_logits
 def msp(logits):
-    """Maximum softmax probability, in 1/C..1.
+    """MSP, or MPS: max p, in 1/C..1 (Hendrycks & Gimpel, ICLR 2017).
 
     >>> msp(torch.tensor([[2.0, 2.0], [50.0, 0.0]]))
     tensor([0.5000, 1.0000])
@@ -50,7 +47,7 @@ def msp(logits):
 
 @_of_logits
 def max_logit(logits):
-    """The largest logit.
+    """max z (Hendrycks et al., ICML 2022).
 
     >>> max_logit(np.array([[1.0, 3.0], [-2.0, -5.0]]))
     array([ 3., -2.])
@@ -60,7 +57,7 @@ def max_logit(logits):
 
 @_of_logits
 def energy(logits, temperature=1.0):
-    """T logsumexp(z / T): the *negative* free energy, so that higher is more in-distribution.
+    """T logsumexp(z / T): *minus* the free energy (Liu et al., NeurIPS 2020). T must be positive.
 
     >>> energy(torch.zeros(1, 4)).exp()
     tensor([4.])
@@ -72,7 +69,7 @@ def energy(logits, temperature=1.0):
 
 @_of_logits
 def entropy(logits):
-    """The entropic score sum p log p: *minus* the entropy, from -log C (uniform) to 0 (certain).
+    """ES, the entropic score: sum p log p, *minus* the entropy, in -log C..0 (Macedo et al., IJCNN 2021).
 
     >>> entropy(torch.zeros(1, 4)), entropy(torch.tensor([[1e4, 0.0]]))
     (tensor([-1.3863]), tensor([0.]))
@@ -83,7 +80,8 @@ def entropy(logits):
 
 @_of_logits
 def min_distance(logits):
-    """Minus the distance to the nearest prototype: the largest logit of a distance head, where z = -distance.
+    """MDS, for heads where z = -distance: max z, minus the distance to the nearest prototype
+    (arXiv:2105.14399).
 
     >>> min_distance(torch.tensor([[-0.5, -1.5]]))
     tensor([-0.5000])
@@ -93,7 +91,7 @@ def min_distance(logits):
 
 @_of_logits
 def mmls(logits):
-    """Max-mean logit score: max z + mean z.
+    """MMLS, the max-mean logit score: max z + mean z (arXiv:2205.05874).
 
     >>> mmls(torch.tensor([[1.0, 3.0]]))
     tensor([5.])
@@ -103,7 +101,7 @@ def mmls(logits):
 
 @_of_logits
 def mmles(logits):
-    """Max-mean logit entropy score: max z + mean z + sum p log p.
+    """MMLES, the max-mean logit entropy score: max z + mean z + sum p log p (arXiv:2205.05874).
 
     >>> bool(mmles(torch.tensor([[1.0, 3.0]])) < mmls(torch.tensor([[1.0, 3.0]])))
     True
@@ -113,7 +111,7 @@ def mmles(logits):
 
 @_of_logits
 def mmleps(logits):
-    """Max-mean logit entropy probability score: MMLES + max p.
+    """MMLEPS, the max-mean logit entropy probability score: MMLES + max p (arXiv:2205.05874).
 
     >>> mmleps(torch.zeros(1, 1))
     tensor([1.])
@@ -169,7 +167,8 @@ def odin(model, images, temperature=1000.0, step=0.0014):
 
 
 def gradnorm(model, images):
-    """GradNorm (Huang et al., NeurIPS 2021): L1 norm of the last layer's gradient of KL(uniform || p), per image.
+    """GradNorm (Huang et al., NeurIPS 2021): L1 norm of the last layer's gradient of KL(uniform || p), per
+    image.
 
     The last layer is `model.classifier`, its weight the (C, D) matrix; `model.features(images)` feeds it.
     For a linear layer the norm is norm1(features) * norm1(p - 1/C).

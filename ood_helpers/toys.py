@@ -35,11 +35,15 @@ def train(loss, seed, inputs, labels):
     groups = [{"params": list(model.parameters()), "lr": 0.01}]
     if own := [p for p in criterion.parameters() if p.requires_grad]:
         groups.append({"params": own, "lr": recipe.loss_lr})
-    optimiser = torch.optim.Adam(groups)
-    for _ in range(STEPS):
-        optimiser.zero_grad()
-        criterion(model(x), y).backward()
-        optimiser.step()
+    optimiser, threads = torch.optim.Adam(groups), torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other on matrices this small cost seconds on a busy machine
+    try:
+        for _ in range(STEPS):
+            optimiser.zero_grad()
+            criterion(model(x), y).backward()
+            optimiser.step()
+    finally:
+        torch.set_num_threads(threads)
     model.eval()
 
     def plain(tensor):

@@ -224,15 +224,16 @@ class Playground(Widget):
         super().__init__(**state, meta={
             "points": self.points.round(4).tolist(), "labels": self.labels.tolist(), "classes": ["A", "B", "C"],
             "losses": [[name, losses.recipe(name).label] for name in self.choices["loss"]], "trains": True})
-        self.observe(self._train, ("loss", "seed"))
-        self._train()
+        self.observe(lambda _: self._train(self.loss), ("loss", "seed"))
+        self._train(self.loss)
         self.on_msg(self._answer)
 
-    def _train(self, _=None):
-        loss, seed = self.loss, self.seed
-        if self.networks.get(loss, {}).get("seed") != seed:
-            self.models[loss], network = toys.train(loss, seed, self.points, self.labels)
-            self.networks = {**self.networks, loss: network}
+    def _train(self, *wanted):
+        trained = dict(self.networks)
+        for loss in wanted:
+            if trained.get(loss, {}).get("seed") != self.seed:
+                self.models[loss], trained[loss] = toys.train(loss, self.seed, self.points, self.labels)
+        self.networks = trained
 
     def _answer(self, _, message, buffers):
         self.seed = int(message["seed"])
@@ -245,9 +246,8 @@ class Playground(Widget):
         return {"top": z.softmax(0).max().item(), "best": int(z.argmax()), "norm": z.norm().item()}
 
     def for_page(self):
-        networks = {loss: self.networks[loss] if loss == self.loss else
-                    toys.train(loss, self.seed, self.points, self.labels)[1] for loss in self.choices["loss"]}
-        return {"constants": {"meta": self.meta | {"trains": False}, "networks": networks}}
+        self._train(*self.choices["loss"])  # a page cannot, so it brings them all
+        return {"constants": {"meta": self.meta | {"trains": False}, "networks": self.networks}}
 
     def static(self):
         """A Matplotlib figure of the current state."""

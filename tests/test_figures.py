@@ -22,8 +22,11 @@ CONFIGS = [SimpleNamespace(name=f"digits-seed{seed}", hash=f"{seed}abc", seed=se
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """An empty project, with nothing told from outside."""
-    (tmp_path / "notebooks").mkdir()
+    for name in ("notebooks", "package"):
+        (tmp_path / name).mkdir()
     (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "package/losses.py").touch()
+    monkeypatch.setattr(figures, "PACKAGE", tmp_path / "package")  # what is edited meanwhile is no change here
     for name in ("DATA", "DEVICE", "RUNS", "OOD_FIGURES", "OOD_NOTEBOOK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path / "notebooks")
@@ -176,6 +179,10 @@ def test_regenerate_runs_each_notebook_once_until_something_changes(project, cap
     write(first, DRAW.format(name="one") + "\nprint('changed')")
     figures.regenerate("digits", "cpu")
     assert "1 of 2 notebooks run" in capsys.readouterr().out and "changed" in outputs(first)[0].text
+
+    (project / "package/losses.py").write_text("# changed")
+    figures.regenerate("digits", "cpu", [second])
+    assert "1 of 1 notebooks run" in capsys.readouterr().out
 
 
 def test_regenerate_on_other_data_leaves_the_committed_notebook_alone(project, capsys):

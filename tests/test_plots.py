@@ -264,7 +264,7 @@ def test_images_of_one_and_three_channels_with_dashed_frames_for_ood(ax):
 
 def test_mosaic_counts_a_class_drawn_twice_twice(ax):
     plots.mosaic(ax, IMAGES[0], ["ship", "cat", "ship", "dog"])
-    assert ax.texts[0].get_text() == "2/4 ship\n1/4 cat\n1/4 dog"
+    assert ax.texts[0].get_text() == "2/4 “ship”\n1/4 “cat”\n1/4 “dog”"
 
 
 def test_temperature_path_marks_what_is_no_temperature(ax):

@@ -140,7 +140,9 @@ case "$*" in
   -V) echo "Python 3.10.4" ;;
   *version_info*) exit {int(not version_ok)} ;;
   *ensurepip*) exit {int(not has_venv)} ;;
-  "-m venv"*) echo "venv" >> {log}; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+  "-m venv"*) echo "$*" >> {log}
+    case "$*" in *clear*) rm -rf .venv ;; esac
+    mkdir -p .venv/bin; [ -h .venv/bin/python ] || cp "$0" .venv/bin/python ;;
   "-c "*) ;;
   *) echo "$* DATA=$DATA DEVICE=$DEVICE" >> {log}; [ ! -e fail ] ;;
 esac
@@ -165,7 +167,7 @@ def folder(tmp_path):
 def test_setup_makes_one_environment_with_one_install_and_then_nothing(folder):
     make = Make(folder)
     assert [call.split(" DATA")[0] for call in make("setup")[1]] == [
-        "venv", "-m pip install --disable-pip-version-check -e .[test]"]
+        "-m venv .venv", "-m pip install --disable-pip-version-check -e .[test]"]
     done, calls = make("setup")
     assert done.returncode == 0 and calls == []
 
@@ -179,6 +181,18 @@ def test_setup_installs_again_when_pyproject_changes_or_an_install_failed(folder
     later = (folder / ".venv/installed").stat().st_mtime + 5
     os.utime(folder / "pyproject.toml", (later, later))
     assert len(make("setup")[1]) == 1
+
+
+def test_setup_builds_an_environment_anew_only_when_its_python_does_not_start(folder):
+    make = Make(folder)
+    make("setup")
+    (folder / ".venv/installed").unlink()
+    assert len(make("setup")[1]) == 1
+    (folder / ".venv/installed").unlink()
+    (folder / ".venv/bin/python").unlink()
+    (folder / ".venv/bin/python").symlink_to("python")
+    done, calls = make("setup")
+    assert done.returncode == 0 and calls[:2] == ["-m venv .venv", "-m venv --clear .venv"]
 
 
 def test_figures_hands_on_data_and_device(folder):
@@ -209,8 +223,8 @@ def test_tests_run_again_only_when_something_changed_or_failed(folder):
 
 
 @pytest.mark.parametrize("stand_in, sentence", [
-    ({"version_ok": False}, "Python 3.10.4 is too old: Python 3.11 or newer is needed"),
-    ({"has_venv": False}, "comes without venv: install it first"),
+    ({"version_ok": False}, "Python 3.10.4 is too old: use Python 3.11 or newer"),
+    ({"has_venv": False}, "comes without venv: install it (on Debian"),
     (None, "There is no "),
 ])
 def test_a_python_that_cannot_serve_is_one_sentence(folder, stand_in, sentence):

@@ -16,8 +16,9 @@ LOGITS = torch.randn(20, 6, generator=torch.Generator().manual_seed(0), dtype=to
 def by_formula(name, z):
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     negative_entropy = (p * np.log(p)).sum(1)
-    return {"msp": p.max(1), "max_logit": z.max(1), "energy": np.log(np.exp(z).sum(1)), "entropy": negative_entropy,
-            "min_distance": z.max(1), "mmls": z.max(1) + z.mean(1), "mmles": z.max(1) + z.mean(1) + negative_entropy,
+    return {"msp": p.max(1), "max_logit": z.max(1), "energy": np.log(np.exp(z).sum(1)),
+            "entropy": negative_entropy, "min_distance": z.max(1), "mmls": z.max(1) + z.mean(1),
+            "mmles": z.max(1) + z.mean(1) + negative_entropy,
             "mmleps": z.max(1) + z.mean(1) + negative_entropy + p.max(1)}[name]
 
 

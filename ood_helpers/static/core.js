@@ -2,7 +2,6 @@
 // the same in numpy, and a test holds the two together.
 
 export const BINS = 60, PICKED = 12;
-export const SCORES = ["msp", "max_logit", "energy", "entropy", "min_distance", "mmls", "mmles", "mmleps"];
 const GRID = 2 ** 36; // rows with the same logits in another order differ in the last digit, and must tie
 
 const onGrid = (x) => Math.floor(x * GRID + 0.5) / GRID;

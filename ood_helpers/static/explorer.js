@@ -1,6 +1,6 @@
 // The score explorer's view: draws what compute (or, for large data, the kernel) says, and turns gestures into state.
-import { BINS, compute, countFrom, openData } from "./core.js";
-import { OWN_KEYS, axes, bars, bind, choice, compact, fixed, h, line, linear, logarithmic, onRestyle, percent, sheet, slider, theme, ticks, toggle, write } from "./view.js";
+import { BINS, compute, openData } from "./core.js";
+import { axes, bars, bind, choice, compact, fixed, h, line, linear, logarithmic, onRestyle, percent, sheet, slider, theme, ticks, toggle, write } from "./view.js";
 
 const STATE = ["run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin"];
 export const NAMES = { msp: "MSP (top probability)", max_logit: "Max logit", energy: "Energy", entropy: "Negative entropy",
@@ -43,7 +43,7 @@ export function renderExplorer({ model, el }) {
   const plots = Object.fromEntries(["scores", "roc", "pr", "norms"].map((key) =>
     [key, h("canvas", { role: "img", class: `ood-plot ood-${key}`, "data-key": key })]));
   const sentence = h("p", { class: "ood-sentence", "aria-live": "polite" }), gallery = h("div", { class: "ood-gallery" });
-  const legend = h("div", { class: "ood-legend" }, h("i", { class: "ood-key-id" }), "ID", h("i", { class: "ood-key-ood" }), h("span"));
+  const legend = h("div", { class: "ood-legend" }, h("b"), h("i", { class: "ood-key-id" }), "ID", h("i", { class: "ood-key-ood" }), h("span"));
   const root = h("section", { class: "ood-widget ood-explorer", "aria-label": "Score explorer", tabindex: "-1" },
     h("div", { class: "ood-row" }, ...(meta.runs.length > 1 ? [fields.run.node] : []), fields.score.node, fields.ood.node,
       fields.positive.node, fields.log_scale.node),
@@ -60,9 +60,10 @@ export function renderExplorer({ model, el }) {
   el.replaceChildren(root);
 
   function draw() {
+    if (!root.clientWidth) return; // not in the page yet; its size is watched
     const s = state.get(), look = theme(root), positive = s.positive === "id" ? "ID" : s.ood;
     view = inKernel ? model.get("picture") : compute(s, data);
-    if (!root.clientWidth || !view.metrics) return;
+    if (!view.metrics) return;
     for (const [key, field] of Object.entries(fields)) field.show(s[key]);
     const { epochs } = runOf(s);
     sliders.epoch.range.max = epochs.length - 1;
@@ -80,6 +81,7 @@ export function renderExplorer({ model, el }) {
     readouts.fpr95.textContent = percent(metrics.fpr95, 2);
     if (view.accuracy !== null) readouts.accuracy.textContent = percent(view.accuracy, 2);
     oodName.textContent = s.ood;
+    legend.firstChild.textContent = s.run;
     legend.lastChild.textContent = s.ood;
     [0, 1].forEach((k) => [accepted[k], sizes[k] - accepted[k]].forEach((count, j) => { // each row adds up to 100.0 %
       const share = Number((100 * shares[k]).toFixed(1));
@@ -182,8 +184,8 @@ export function renderExplorer({ model, el }) {
         return h("figure", { "data-index": item.index, "data-set": part.set,
           class: item.label !== null && item.label !== item.prediction ? "ood-wrong" : "" },
         ...(meta.has_images ? [h("canvas", { role: "img", "aria-label": `Image ${item.index} of ${part.set}` })] : []),
-        h("figcaption", {}, h("b", {}, compact(item.score)), h("span", {}, `says ${said}`),
-          ...(truth === "" ? [] : [h("span", {}, truth === said ? "is too" : `is ${truth}`)])));
+        h("figcaption", {}, h("b", {}, compact(item.score)), h("span", { title: said }, `says ${said}`),
+          ...(truth === "" ? [] : [h("span", { title: truth }, truth === said ? "rightly" : `is ${truth}`)])));
       })))));
     if (meta.has_images) model.send({ kind: "images", sets: picked.map((p) => [p.set, p.items.map((i) => i.index)]) });
   }

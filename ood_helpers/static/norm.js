@@ -28,8 +28,8 @@ export function renderNorm({ model, el }) {
   let dial = null, said = 0;
 
   function draw() {
+    if (!root.clientWidth) return; // not in the page yet; its size is watched
     const s = state.get(), view = logitCompute(s, meta), look = theme(root);
-    if (!root.clientWidth) return;
     loss.show(s.loss);
     for (const [key, control] of Object.entries(sliders)) control.show(s[key]);
     sliders.temperature.range.disabled = s.loss === "softmax";
@@ -114,11 +114,12 @@ export function renderNorm({ model, el }) {
   }
 
   function drawBars(key, title, values, range, look, seen = null) {
-    const [pen, width, height] = sheet(plots[key]), box = [38, 28, width - 46, height - 64], count = values.length;
+    const [pen, width, height] = sheet(plots[key]), box = [38, 28, width - 46, height - 76], count = values.length;
     const axis = axes(pen, look, box, { x: [0, count], y: range, xTicks: [], title,
       yTicks: key === "probabilities" ? [[0, "0"], [0.5, "50"], [1, "100"]] : ticks(...range, 4) });
     const zero = axis.y(0), wide = box[2] / count;
     pen.font = `11px ${look.font}`;
+    const rows = meta.classes.some((name) => pen.measureText(name).width > wide - 3) ? 2 : 1; // names that touch take turns
     values.forEach((value, k) => {
       pen.fillStyle = k === meta.target ? look.id : look.ink(0.38);
       pen.fillRect(axis.x(k + 0.18), Math.min(zero, axis.y(value)), wide * 0.64, Math.max(1, Math.abs(axis.y(value) - zero)));
@@ -127,12 +128,12 @@ export function renderNorm({ model, el }) {
         line(pen, [[axis.x(k + 0.1), axis.y(seen[k])], [axis.x(k + 0.9), axis.y(seen[k])]]);
       }
       let name = meta.classes[k];
-      while (name.length > 1 && pen.measureText(name).width > wide - 3) name = name.slice(0, -1);
-      write(pen, name, axis.x(k + 0.5), height - 26, look.ink(k === meta.target ? 1 : 0.72), "center", "top");
+      while (name.length > 1 && pen.measureText(name).width > wide * rows - 3) name = name.slice(0, -1);
+      write(pen, name, axis.x(k + 0.5), height - 42 + 12 * (k % rows), look.ink(k === meta.target ? 1 : 0.72), "center", "top");
     });
     Object.assign(pen, { strokeStyle: look.ink(0.5), lineWidth: 1 });
     line(pen, [[box[0], Math.round(zero) + 0.5], [box[0] + box[2], Math.round(zero) + 0.5]]);
-    if (seen) write(pen, "line: as the loss sees it", box[0] + box[2], height - 10, look.ink(0.72), "right", "top");
+    if (seen) write(pen, "line: as the loss sees it", box[0] + box[2], height - 13, look.ink(0.72), "right", "top");
     plots[key].setAttribute("aria-label", `${title}: ${values.map((v, k) => `${meta.classes[k]} ${compact(v)}`).join(", ")}`);
   }
 

@@ -60,6 +60,7 @@ export function renderPlayground({ model, el }) {
   }
 
   function draw() {
+    if (!root.clientWidth) return; // not in the page yet; its size is watched
     const s = state.get(), network = s.networks[s.loss], look = theme(root);
     for (const [key, field] of Object.entries(fields)) field.show(s[key]);
     for (const [key, control] of Object.entries(sliders)) control.show(s[key]);
@@ -69,7 +70,6 @@ export function renderPlayground({ model, el }) {
     }
     asked = "";
     status.textContent = meta.trains ? `Trained in ${fixed(network.seconds, 1)} s, seed ${network.seed}` : "Training needs the notebook";
-    if (!root.clientWidth) return;
     paint(s, network);
     const here = say(network, s.x, s.y), away = Math.min(...meta.points.map(([a, b]) => Math.hypot(a - s.x, b - s.y)));
     readouts.top[1].textContent = percent(here.top, 2);

@@ -1,0 +1,191 @@
+"""Metrics against scikit-learn, under ties, infinities and every precision."""
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score, roc_curve
+
+from ood_helpers import metrics
+
+
+def oracle(id_scores, ood_scores, positive="id"):
+    """scikit-learn's four calls. It refuses infinities, so ranks, in the same order, stand for the scores."""
+    both = np.concatenate([id_scores, ood_scores]).astype(np.float64)
+    ranks = np.unique(both, return_inverse=True)[1].astype(float)
+    is_id = np.arange(len(ranks)) < len(id_scores)
+    fpr, tpr, _ = roc_curve(is_id, ranks, drop_intermediate=False)
+    label, score = (is_id, ranks) if positive == "id" else (~is_id, -ranks)
+    fpr_of, tpr_of, _ = roc_curve(label, score, drop_intermediate=False)
+    fpr95 = fpr_of[np.argmax(tpr_of >= 0.95)]
+    return {"auroc": roc_auc_score(is_id, ranks), "aupr_in": average_precision_score(is_id, ranks),
+            "aupr_out": average_precision_score(~is_id, -ranks), "fpr95": fpr95, "tnr95": 1 - fpr95,
+            "detection_accuracy": ((tpr + 1 - fpr) / 2).max(), "positive": positive}
+
+
+def agree(id_scores, ood_scores):
+    for positive in metrics.POSITIVES:
+        ours, theirs = (f(id_scores, ood_scores, positive) for f in (metrics.detection, oracle))
+        assert ours.pop("positive") == theirs.pop("positive")
+        assert ours == pytest.approx(theirs, abs=1e-12), positive
+
+
+def score_arrays(dtype):
+    width = np.dtype(dtype).itemsize * 8
+    anything = st.floats(width=width, allow_nan=False)
+    tied = st.integers(-2, 2).map(float)
+    return st.one_of(*(arrays(dtype, st.integers(1, 60), elements=e) for e in (anything, tied)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@given(data=st.data())
+def test_detection_equals_scikit_learn(dtype, data):
+    agree(data.draw(score_arrays(dtype)), data.draw(score_arrays(dtype)))
+
+
+@given(id_scores=score_arrays(np.float32), ood_scores=score_arrays(np.float64))
+def test_mixed_precisions_are_compared_exactly(id_scores, ood_scores):
+    agree(id_scores, ood_scores)
+
+
+@pytest.mark.parametrize("id_scores, ood_scores", [
+    ([1.0], [0.0]), ([0.0], [1.0]), ([0.5], [0.5]),
+    ([2.0] * 7, [2.0] * 3),
+    ([np.inf, np.inf, 1.0], [-np.inf, 1.0, np.inf]),
+    ([0.0, -0.0, 1.0], [-0.0, 0.0, -1.0]),
+    ([1e-45, 1.0], [0.0, -1e-45]),
+    ([1.0 + 1e-9, 3.0], [1.0, 1.0 - 1e-9]),
+])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ties_infinities_signed_zeros_and_single_scores(id_scores, ood_scores, dtype):
+    agree(np.array(id_scores, dtype), np.array(ood_scores, dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decimals", [1, 7])
+def test_sets_longer_than_one_chunk(dtype, decimals, monkeypatch):
+    monkeypatch.setattr(metrics, "_CHUNK", 64)
+    rng = np.random.default_rng(0)
+    scores = (rng.standard_normal(n) + shift for n, shift in ((700, 1), (333, 0)))
+    agree(*(s.round(decimals).astype(dtype) for s in scores))
+
+
+@pytest.mark.parametrize("n", [19, 20, 21, 40, 100, 180])
+def test_ninety_five_percent_is_exact(n):
+    scores = np.arange(n, dtype=np.float32)
+    agree(scores, scores - 0.5)
+
+
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1e-3, 1.0, 1e3]))
+def test_only_the_order_of_the_scores_matters(seed, scale):
+    rng = np.random.default_rng(seed)
+    id_scores, ood_scores = rng.standard_normal(30) + 0.5, rng.standard_normal(20)
+    scaled = metrics.detection(scale * id_scores, scale * ood_scores)
+    assert metrics.detection(id_scores, ood_scores) == scaled
+
+
+def test_scores_that_a_sigmoid_would_tie_stay_apart():  # as torchmetrics does to scores outside 0..1
+    rng = np.random.default_rng(0)
+    id_scores, ood_scores = (rng.normal(mean, 3, 2000).astype(np.float32) for mean in (32, 27))
+    sigmoid = [1 / (1 + np.exp(-s)) for s in (id_scores, ood_scores)]
+    exact = metrics.detection(id_scores, ood_scores)["auroc"]
+    assert exact == pytest.approx(oracle(id_scores, ood_scores)["auroc"], abs=1e-12)
+    assert metrics.detection(*sigmoid)["auroc"] < exact - 0.2
+
+
+def test_the_two_conventions_of_fpr95_differ():
+    rng = np.random.default_rng(0)
+    id_scores = rng.normal(1, 0.3, 4000)
+    ood_scores = np.where(rng.random(4000) < 0.9, rng.normal(-1, 0.3, 4000), rng.normal(3, 0.1, 4000))
+    as_id, as_ood = (metrics.detection(id_scores, ood_scores, positive) for positive in ("id", "ood"))
+    assert as_id["fpr95"] == pytest.approx(0.1, abs=0.02) and as_ood["fpr95"] == 1.0
+    assert (as_id["positive"], as_ood["positive"]) == ("id", "ood")
+    # By hand: accept 95 % of ID, count the OOD accepted with them.
+    assert as_id["fpr95"] == (ood_scores >= np.sort(id_scores)[::-1][3799]).mean()
+    assert as_ood["fpr95"] == (id_scores <= np.sort(ood_scores)[3799]).mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64])
+def test_torch_tensors_of_any_precision(dtype):
+    generator = torch.Generator().manual_seed(0)
+    id_scores, ood_scores = ((3 * torch.randn(50, generator=generator) + shift).to(dtype) for shift in (1, 0))
+    as_lists = metrics.detection(id_scores.tolist(), ood_scores.tolist())
+    assert metrics.detection(id_scores, ood_scores) == as_lists
+    assert metrics.detection(id_scores.double().requires_grad_(), ood_scores)["positive"] == "id"
+
+
+def test_inputs_are_left_alone():
+    for dtype in (np.float32, np.float64):
+        id_scores, ood_scores = np.array([1, 3, 2], dtype), np.array([2, 1], dtype)
+        metrics.detection(id_scores, ood_scores)
+        metrics.curves(id_scores, ood_scores, "ood")
+        assert id_scores.tolist() == [1, 3, 2] and ood_scores.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("positive", metrics.POSITIVES)
+@given(id_scores=score_arrays(np.float32), ood_scores=score_arrays(np.float32))
+def test_curves_equal_scikit_learn(positive, id_scores, ood_scores):
+    curve = metrics.curves(id_scores, ood_scores, positive)
+    ranks = np.unique(np.concatenate([id_scores, ood_scores]), return_inverse=True)[1].astype(float)
+    label = np.arange(len(ranks)) < len(id_scores)
+    if positive == "ood":
+        label, ranks = ~label, -ranks
+    fpr, tpr, _ = roc_curve(label, ranks, drop_intermediate=False)
+    np.testing.assert_allclose(curve["fpr"], fpr)
+    np.testing.assert_allclose(curve["tpr"], tpr)
+    area = np.sum(np.diff(curve["recall"]) * curve["precision"][1:])
+    assert area == pytest.approx(average_precision_score(label, ranks))
+    assert (curve["recall"][0], curve["precision"][0]) == (0, 1)
+
+
+@pytest.mark.parametrize("call, sentence", [
+    (lambda: metrics.detection([np.nan, 1.0], [0.0]), "ID scores contain NaN"),
+    (lambda: metrics.detection([1.0], np.array([np.nan], np.float32)), "OOD scores contain NaN"),
+    (lambda: metrics.detection([], [0.0]), "ID scores must be a non-empty vector"),
+    (lambda: metrics.detection([0.0], torch.zeros(2, 2)), r"OOD scores must be .*, got the shape \(2, 2\)"),
+    (lambda: metrics.detection([1.0], [0.0], positive="in"), "unknown positive class 'in'; known: id, ood"),
+    (lambda: metrics.curves([1.0], [0.0], positive="in"), "unknown positive class 'in'; known: id, ood"),
+    (lambda: metrics.accuracy([[1.0, 0.0]], [2]), "labels must be integers in 0..1"),
+    (lambda: metrics.accuracy([[1.0, 0.0]], [0.5]), "labels must be integers in 0..1"),
+    (lambda: metrics.nll([[1.0, 0.0]], [0, 1]), r"labels \(N,\), got \(1, 2\) and \(2,\)"),
+    (lambda: metrics.nll([[np.nan, 0.0]], [0]), "logits contain NaN"),
+    (lambda: metrics.ece([[3.0, -2.0]], [0]), "probabilities must be in 0..1; pass softmax"),
+])
+def test_bad_input_gets_one_sentence(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+# Calibration and accuracy
+
+def ece_by_hand(probabilities, labels, bins):
+    top, right = probabilities.max(1), probabilities.argmax(1) == labels
+    total = 0.0
+    for low, high in zip(np.linspace(0, 1, bins + 1)[:-1], np.linspace(0, 1, bins + 1)[1:]):
+        inside = (top > low) & (top <= high)
+        if inside.any():
+            total += inside.mean() * abs(right[inside].mean() - top[inside].mean())
+    return total
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 50), bins=st.integers(1, 20))
+def test_ece_nll_and_accuracy(seed, n, bins):
+    rng = np.random.default_rng(seed)
+    logits, labels = 3 * rng.standard_normal((n, 4)), rng.integers(0, 4, n)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert metrics.ece(p, labels, bins) == pytest.approx(ece_by_hand(p, labels, bins))
+    assert metrics.ece(torch.from_numpy(p), torch.from_numpy(labels), bins) == metrics.ece(p, labels, bins)
+    assert metrics.nll(logits, labels) == pytest.approx(log_loss(labels, p, labels=range(4)))
+    assert metrics.accuracy(logits, labels) == (logits.argmax(1) == labels).mean()
+    table = metrics.reliability(p, labels, bins)
+    assert table["count"].sum() == n and all(len(column) == bins for column in table.values())
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    table = metrics.reliability([[0.5, 0.5], [1.0, 0.0]], [0, 0], bins=2)
+    assert table["count"].tolist() == [1, 1]
+
+
+def test_nll_of_huge_logits_is_finite():
+    assert metrics.nll([[1e4, 0.0]], [1]) == 1e4
