@@ -1,5 +1,6 @@
 """The command line: python -m ood_helpers train | table | figures."""
 import argparse
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +23,7 @@ def option(text):
     return name, number_or_text(value)
 
 
+PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")
 HELP = {
     "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
     "loss": "softmax, logitnorm, meln, isomax, isomaxplus, dismax or dismax_fpr",
@@ -32,19 +34,23 @@ HELP = {
     "known": "the first so many classes are in-distribution, the others near OOD",
     "ood": "names of the OOD sets",
     "lr": "learning rate of the network",
-    "augment": "true or false: random crop and flip",
+    "augment": "none, crop_flip or resized_crop",
+    "head_lr": "learning rate of the classifier; of the network by default",
+    "select": "the epoch that is kept: last, or the most accurate on validation (or, a leak, on test)",
+    "limit": "at most so many images of each part and set",
+    "precision": "auto, float32 or bfloat16",
     "fold": "0 to 4, of five stratified folds",
 }
 
 
 def add_config(parser):
     """One option for each field of Config; what is not given keeps Config's default."""
-    from .runs import Config
+    from .config import Config
 
     for field in fields(Config):
         kind = {tuple: {"nargs": "+", "type": str}}.get(field.type, {"type": field.type})
         if field.type is bool:
-            kind = {"type": lambda text: {"true": True, "false": False}[text.lower()], "metavar": "true|false"}
+            kind = {"type": number_or_text, "metavar": "true|false"}
         if field.name == "loss_options":
             kind = {"nargs": "+", "type": option, "metavar": "NAME=VALUE"}
         if field.name == "milestones":
@@ -54,7 +60,7 @@ def add_config(parser):
 
 
 def config_from(args):
-    from .runs import Config
+    from .config import Config
 
     return Config(**{field.name: getattr(args, field.name) for field in fields(Config) if field.name in args})
 
@@ -64,6 +70,8 @@ def train(args):
     from .training import fit
 
     run = fit(config_from(args), args.runs, args.device)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes one tells
     print(f"{run.label} on {run.config.data}, seed {run.config.seed}: {run.path}")
     for name, values in columns([run]).items():
         print(f"  {name:<16} {spread(values):>6} %")
@@ -74,16 +82,47 @@ def table(args):
     from . import tables
     from .training import lesson
 
+    if args.paper:
+        paper(args)
+        return
     base = config_from(args)
     trained = lesson(base, seeds=args.seeds, runs=args.runs, device=args.device)
     found = tables.summary(trained, args.positive)
     text = tables.markdown(found, tables.note(args.seeds, args.positive))
     print(text)
-    folder = Path(args.out or f"figures/{base.data.replace(':', '_').replace('/', '_')}")
+    folder = Path(args.out or figures_folder(base.data))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.md").write_text(text + "\n")
     (folder / "table.csv").write_text(tables.comma_separated(found))
     print(f"saved as {folder / 'table.md'} and {folder / 'table.csv'}")
+
+
+def paper(args):
+    from dataclasses import fields
+
+    from . import papers
+    from .config import PRESETS, Config
+
+    changes = {field.name: getattr(args, field.name) for field in fields(Config) if field.name in args}
+    data = changes.get("data", PRESETS[papers.PAPERS[args.paper].preset]["data"])
+    rows = papers.table(args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs,
+                        device=args.device, **changes)
+    note = papers.note(args.paper, data, args.seeds, args.quick, args.faithful)
+    print(papers.markdown(rows, args.paper, note))
+    stem = Path(args.out or figures_folder(data)) / ("_".join(
+        ["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick))
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, content in ((".md", papers.markdown(rows, args.paper, note) + "\n"),
+                            (".tex", papers.latex(rows, args.paper, note) + "\n"),
+                            (".csv", papers.comma_separated(rows, args.paper))):
+        stem.with_suffix(suffix).write_text(content)
+    print(f"saved as {stem}.md, .tex and .csv")
+
+
+def figures_folder(data):
+    from .figures import folder
+
+    return folder(data)
 
 
 def bench(args):
@@ -135,6 +174,10 @@ def parser():
         command.add_argument("--runs", default="runs", metavar="DIR", help="where trained runs are kept")
         add_config(command)
         if function is table:
+            command.add_argument("paper", nargs="?", choices=PAPERS, help="a paper's table beside what it published, by "
+                                 "its protocol; without one, all seven losses by the lesson's")
+            command.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
+            command.add_argument("--faithful", action="store_true", help="choose on the test part as the authors do")
             command.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
             command.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
             command.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
@@ -145,7 +188,7 @@ def main(arguments=None):
     args = parser().parse_args(arguments)
     try:
         args.run(args)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"ood_helpers: {error}")
 
 

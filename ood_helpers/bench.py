@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import losses, metrics, models, synthetic, training
+from . import loop, losses, metrics, models, synthetic
 
 
 def interleave(alternatives, rounds, device="cpu"):
@@ -82,7 +82,7 @@ def train(device, images=None, labels=None, names=("wrn_16_2", "resnet18_w16"), 
     if images is None:
         images, labels = synthetic.patches((3, 32, 32), count)[0], torch.arange(count) % 10
     images, labels = images[:count], labels[:count]
-    peak, autocast = peaks(device), training.fast_precision(torch.device(device))
+    peak, autocast = peaks(device), loop.precision(torch.device(device))
     for name in names:
         def network():
             return models.build(name, 10, (3, 32, 32), nn.Linear, 0.3 if "wrn" in name else 0.0)
@@ -96,12 +96,12 @@ def train(device, images=None, labels=None, names=("wrn_16_2", "resnet18_w16"), 
         held, targets, generator = images.to(device), labels.to(device), torch.Generator(device)
         times = interleave({
             "plain loop (PIL, float32)": PlainLoop(plain, criterion, images, labels, batch_size, device),
-            "ood_helpers": lambda: training.one_epoch(ours, criterion, optimise, scheduler, held, targets, batch_size,
-                                                      generator, True, autocast)}, rounds, device)
+            "ood_helpers": lambda: loop.one_epoch(ours, criterion, optimise, scheduler, held, targets, batch_size,
+                                                      generator, "crop_flip", autocast)}, rounds, device)
         with FlopCounterMode(display=False) as counter:
             criterion(network()(images[:2]), labels[:2]).backward()
         found += rows(f"train {name}, ms per image", times, count, counter.get_total_flops() / 2 * count,
-                      peak["bfloat16" if autocast._enabled else "float32"])
+                      peak["bfloat16" if isinstance(autocast, torch.autocast) else "float32"])
     return found
 
 

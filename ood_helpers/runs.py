@@ -1,111 +1,27 @@
-"""A trained run on disk: named by its configuration, found again instead of trained again."""
+"""A trained run on disk: named by its configuration, found again instead of trained again, believed only when whole."""
 import hashlib
+import io
 import json
-import re
+import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from . import calibration, losses, metrics, models, scores
+from . import calibration, data, metrics, models, scores
+from .config import Config
 
-FORMAT = 1  # of a run's folder; raised when an older folder can no longer be read
-
-# What the lesson trains on each set unless told otherwise: a laptop's network for the small sets, the field's usual
-# one for CIFAR.
-LAPTOP = dict(model="cnn", epochs=60, batch_size=32, lr=0.1, weight_decay=5e-4, augment=False)
-STANDARD = dict(model="resnet18", epochs=30, batch_size=128, lr=0.1, weight_decay=5e-4, augment=True)
-LESSON = {"digits": LAPTOP, "folder": LAPTOP, "mnist": LAPTOP | {"epochs": 5}, "fashion_mnist": LAPTOP | {"epochs": 5},
-          "kmnist": LAPTOP | {"epochs": 5}}
+FORMAT = 1  # of a run's folder
+FILES = ("history.json", "weights.pt", "outputs.npz")
 
 
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides a training's outcome, and nothing else. Fields left at None take the set's defaults.
-
-    >>> Config(loss="logitnorm", loss_options={"temperature": 0.3}, seed=7).name
-    'digits-cnn-logitnorm-temperature0.3-seed7'
-    >>> Config(loss="softmx")
-    Traceback (most recent call last):
-    ValueError: unknown loss 'softmx'; known: softmax, logitnorm, meln, isomax, isomaxplus, dismax, dismax_fpr
-    """
-
-    data: str = "digits"
-    loss: str = "softmax"
-    seed: int = 0
-    model: str = None
-    epochs: int = None
-    batch_size: int = None
-    lr: float = None  # of the network; a loss's own parameters have their own, in losses.RECIPES
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = None
-    schedule: str = "cosine"  # per step down to zero; or "steps": times 0.1 at each milestone
-    milestones: tuple = ()  # epochs
-    augment: bool = None  # random crop (4 pixels of padding) and flip
-    dropout: float = 0.0
-    known: int = None  # the first so many classes are in-distribution, the others are the near OOD set
-    fold: int = None  # of five stratified folds; None is the set's own test part
-    ood: tuple = None  # names of the OOD sets
-    loss_options: tuple = ()  # for the loss's constructor, e.g. {"temperature": 0.3}
-
-    def __post_init__(self):
-        from . import data
-
-        losses.recipe(self.loss)
-        kind = self.data.partition(":")[0]
-        defaults = LESSON.get(kind, STANDARD) | {"ood": data.ood_names(self.data, self.known)}
-        for name, value in defaults.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        options = dict(self.loss_options)
-        object.__setattr__(self, "loss_options", tuple(sorted(options.items())))
-        for name in ("ood", "milestones"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.model not in models.BACKBONES:
-            raise ValueError(f"unknown model {self.model!r}; known: {', '.join(models.BACKBONES)}")
-        if self.schedule not in ("cosine", "steps"):
-            raise ValueError(f"unknown schedule {self.schedule!r}; known: cosine, steps")
-        for name in ("epochs", "batch_size", "lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
-
-    @property
-    def recipe(self):
-        return losses.recipe(self.loss)
-
-    @property
-    def label(self):
-        """The loss's name and its options, for a legend."""
-        options = ", ".join(f"{'τ' if name == 'temperature' else name} {value}" for name, value in self.loss_options)
-        return self.recipe.label + (f" ({options})" if options else "")
-
-    @property
-    def hash(self):
-        # Of what differs from the field's default, so that a field added later leaves older runs their names.
-        told = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
-
-    @property
-    def name(self):
-        options = "".join(f"-{name}{value}" for name, value in self.loss_options)
-        fold = "" if self.fold is None else f"-fold{self.fold}"
-        text = f"{self.data}-{self.model}-{self.loss}{options}{fold}-seed{self.seed}"
-        return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)[-100:]
-
-    def dataset(self):
-        """The images it is trained and tested on."""
-        from . import data
-
-        whole = data.load(self.data, known=self.known)
-        return whole if self.fold is None else data.folds(whole)[self.fold]
-
-    def folder(self, runs):
-        return Path(runs) / f"{self.name}-{self.hash}"
+class DamagedRun(ValueError):
+    """A run's folder that must not be used; its message names the file."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +42,7 @@ class Run:
 
     @cached_property
     def _arrays(self):
-        with np.load(self.path / "outputs.npz") as file:
+        with np.load(self.path / "outputs.npz", allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 
     def _group(self, kind):
@@ -166,12 +82,10 @@ class Run:
 
     def images(self, name):
         """The images (N, C, H, W) behind ``logits[name]``."""
-        from . import data
-
         dataset = self.config.dataset()
         if name in dataset.parts:
             return dataset.part(name)[0]
-        return data.load_ood(name, dataset).images
+        return data.load_ood(name, dataset).images[: self.config.limit]
 
     def scores(self, score=None, temperature=1.0):
         """Scores of every set from its logits over ``temperature``, higher = more in-distribution.
@@ -186,9 +100,9 @@ class Run:
         values = self.scores(score)
         return {name: metrics.detection(values["test"], values[name], positive) for name in self.config.ood}
 
-    def calibrated_temperature(self):
-        """The temperature that the validation part asks for; the test part is not looked at."""
-        return calibration.fit_temperature(self.logits["validation"], self.labels["validation"])
+    def calibrated_temperature(self, part="validation"):
+        """The temperature that the validation part asks for. The test part's would be a leak."""
+        return calibration.fit_temperature(self.logits[part], self.labels[part])
 
     def ece(self, temperature=1.0):
         """Expected calibration error of the test part's probabilities, 15 bins, a fraction."""
@@ -197,30 +111,130 @@ class Run:
 
 
 def find(config, runs="runs"):
-    """The run of this configuration, or None if it has not been trained."""
+    """The run of this configuration, or None if it has not been trained; DamagedRun if its folder is not whole."""
     path = config.folder(runs)
-    if not (path / "config.json").exists():
+    if not path.exists():
         return None
-    record = json.loads((path / "config.json").read_text())
-    history = json.loads((path / "history.json").read_text())
-    return Run(config, path, tuple(record["classes"]), tuple(record["shape"]), history)
+    run = read(path)
+    if run.config != config:
+        raise DamagedRun(f"{path / 'config.json'} is damaged: it tells of another configuration")
+    return run
+
+
+def read(path):
+    """The run in a folder, every file checked against the checksum in its record before anything is used.
+
+    Errors: DamagedRun, with the file's name and a way forward.
+    """
+    path = Path(path)
+    try:
+        record = json.loads((path / "config.json").read_bytes())
+        told = record.pop("checksum")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedRun(f"{path / 'config.json'} is missing or damaged; delete the folder to train it again") from None
+    if record.get("format") != FORMAT:
+        raise DamagedRun(f"{path} has format {record.get('format')!r}, this is format {FORMAT}: read it with the "
+                         "version that wrote it, or delete the folder to train it again")
+    if told != _checksum(json.dumps(record, sort_keys=True).encode()):
+        raise DamagedRun(f"{path / 'config.json'} is damaged or was edited; delete the folder to train it again")
+    for name in FILES:
+        try:
+            found = _checksum((path / name).read_bytes())
+        except OSError:
+            found = None
+        if found != record["files"].get(name):
+            raise DamagedRun(f"{path / name} is missing or damaged; delete the folder to train it again")
+    history = json.loads((path / "history.json").read_bytes())
+    return Run(Config.from_dict(record["config"]), path, tuple(record["classes"]), tuple(record["shape"]), history)
 
 
 def save(config, runs, network, history, outputs, classes, shape, **facts):
     """Write a run's folder beside its place and move it there whole, so that no half run is ever found."""
     place = config.folder(runs)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    try:
-        record = {"format": FORMAT, "config": asdict(config), "classes": classes, "shape": shape, **facts}
-        (beside / "config.json").write_text(json.dumps(record, indent=1))
-        (beside / "history.json").write_text(json.dumps(history))
-        torch.save(network.state_dict(), beside / "weights.pt")
-        np.savez(beside / "outputs.npz", **{f"{kind}/{name}": array for kind, group in outputs.items()
-                                            for name, array in group.items()})
-        beside.chmod(0o755)  # mkdtemp's folder is for its owner alone
-        shutil.rmtree(place, ignore_errors=True)
-        beside.rename(place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    weights, arrays = io.BytesIO(), io.BytesIO()
+    torch.save(network.state_dict(), weights)
+    np.savez(arrays, **{f"{kind}/{name}": array for kind, group in outputs.items() for name, array in group.items()})
+    contents = dict(zip(FILES, (json.dumps(history).encode(), weights.getvalue(), arrays.getvalue())))
+    record = {"format": FORMAT, "config": asdict(config), "classes": list(classes), "shape": list(shape), **facts,
+              "files": {name: _checksum(content) for name, content in contents.items()}}
+    record = json.loads(json.dumps(record))  # tuples become lists, so that the checksum is of what will be read
+    record["checksum"] = _checksum(json.dumps(record, sort_keys=True).encode())
+    contents["config.json"] = json.dumps(record, indent=1).encode()
+    with _says_where(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        try:
+            for name, content in contents.items():
+                (beside / name).write_bytes(content)
+            beside.chmod(0o755)  # mkdtemp's folder is for its owner alone
+            shutil.rmtree(place, ignore_errors=True)
+            beside.rename(place)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     return find(config, runs)
+
+
+def _checksum(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def _says_where(path):
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}; make room or choose another folder, and "
+                      "the training goes on from its last checkpoint") from None
+
+
+class Checkpoint:
+    """A training's state on disk, until it is done: written beside and renamed, read only when its checksum agrees."""
+
+    def __init__(self, config, runs):
+        self.folder = Path(runs) / ".training"
+        self.path = self.folder / f"{config.folder(runs).name}.pt"
+
+    def write(self, state):
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        with _says_where(self.path):
+            beside = self.path.with_suffix(f".{os.getpid()}")
+            try:
+                beside.write_bytes(_checksum(content).encode() + content)
+                os.replace(beside, self.path)
+            finally:
+                beside.unlink(missing_ok=True)
+
+    def read(self):
+        """The state, or None where there is none to be trusted."""
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        if content[:64] != _checksum(content[64:]).encode():
+            print(f"{self.path} is damaged; the training starts anew")
+            return None
+        return torch.load(io.BytesIO(content[64:]), weights_only=True, map_location="cpu")
+
+    def remove(self):
+        self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def alone(self):
+        """Hold this training's lock; whoever comes second waits and says so. A dead process holds no lock."""
+        from filelock import FileLock, Timeout
+
+        with _says_where(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"{self.path.stem} is being trained by another process; waiting for it")
+            lock.acquire()
+        try:
+            for left in self.folder.glob(f"{self.path.stem}.[0-9]*"):  # of a process killed while it wrote
+                left.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()

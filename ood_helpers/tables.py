@@ -36,6 +36,17 @@ def spread(values, digits=1):
     return f"{text} ± {stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
+def latex_text(text):
+    r"""Any text, a class's or a file's name among it, as LaTeX that prints it.
+
+    >>> print(latex_text("50 % of $5_a"))
+    50 \% of \$5\_a
+    """
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+               "τ": r"$\tau$", "†": r"$\dagger$"} | {character: f"\\{character}" for character in "&%$#_{}"}
+    return "".join(special.get(character, character) for character in text)
+
+
 def markdown(table, note):
     """A Markdown table with the note, which names n and the FPR95 convention, under it.
 

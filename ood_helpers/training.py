@@ -1,4 +1,4 @@
-"""Fit a configuration and keep its history."""
+"""Fit a configuration: find its run, go on with it, or train it; one alone or many side by side."""
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from . import data, losses, metrics, models, scores
-from .runs import find, save
+from .distributed import Team
+from .loop import History, one_epoch, outputs, parameter_groups, precision, schedule
+from .runs import Checkpoint, DamagedRun, find, save
 
-SNAPSHOTS = 8  # epochs at which more logits are kept, for scrubbing through training
+CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 
 
 def pick_device(name=None):
@@ -25,114 +27,6 @@ def pick_device(name=None):
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("a GPU was asked for, but torch sees none here; use device='cpu'")
     return device
-
-
-def crop_flip(images, generator, padding=4):
-    """Random crops of the padded images and random flips, as one gather for the whole batch.
-
-    (B, C, H, W) -> the same shape, stored channels last. Zeros are padded, as in the papers.
-    """
-    count, _, height, width = images.shape
-    padded = nn.functional.pad(images, (padding,) * 4)
-    shift = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator, device=images.device)
-    flip = torch.rand(count, 1, generator=generator, device=images.device) < 0.5
-    across, down = torch.arange(width, device=images.device), torch.arange(height, device=images.device)
-    columns = torch.where(flip, width - 1 - across, across) + shift[0]
-    rows = down + shift[1]
-    batch = torch.arange(count, device=images.device)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def parameter_groups(network, criterion, recipe):
-    """The network's parameters, and the loss's own in a group of their own, with their own rate and no decay."""
-    known = {id(p) for p in network.parameters()}  # a criterion may hold the network's head
-    own = [p for p in criterion.parameters() if id(p) not in known]
-    groups = [{"params": list(network.parameters())}]
-    return groups + ([{"params": own, "lr": recipe.loss_lr, "weight_decay": 0.0}] if own else [])
-
-
-def schedule(optimise, config, steps):
-    """Cosine to zero over all steps, or a tenth at each milestone."""
-    if config.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimise, steps * config.epochs)
-    milestones = [epoch * steps for epoch in config.milestones]
-    return torch.optim.lr_scheduler.MultiStepLR(optimise, milestones, gamma=0.1)
-
-
-def fast_precision(device):
-    """Where this machine multiplies bfloat16 fast: an autocast for the network; the losses stay in float32."""
-    if device.type == "cuda":
-        fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        fast = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
-
-
-@torch.no_grad()
-def outputs(network, images, batch_size=1000):
-    """Features (N, D) and logits (N, C) of uint8 images (N, C, H, W), float32, in evaluation mode."""
-    network.eval()
-    device = _device(network)
-    features, logits = [], []
-    for batch in images.split(batch_size):
-        features.append(network.features(batch.to(device)).float())
-        logits.append(network.classifier(features[-1]).float())
-    return torch.cat(features), torch.cat(logits)
-
-
-class History:
-    """Follows the first images of every set through training.
-
-    An epoch only keeps their logits, and all statistics are taken once, at the end: looking may cost an epoch no more
-    than a twentieth. The records are plain lists, ready for JSON.
-    """
-
-    def __init__(self, network, criterion, sets, labels, epochs):
-        self.network, self.criterion, self.labels = network, criterion, labels
-        self.kept = {int(epoch) for epoch in np.geomspace(1, epochs, SNAPSHOTS - 1).round()} | {0}
-        narrow = min(max(len(sets["train"]) // 50, 32), 1000)
-        wide = max(narrow, min(4 * narrow, 1000))
-        self.wide = {name: min(len(images), wide) for name, images in sets.items()}
-        self.narrow = {name: min(count, narrow) for name, count in self.wide.items()}
-        self.images = torch.cat([images[: self.wide[name]] for name, images in sets.items()]).to(_device(network))
-        starts = np.cumsum([0, *self.wide.values()])
-        self.few = torch.cat([torch.arange(start, start + count)
-                              for start, count in zip(starts, self.narrow.values())]).to(self.images.device)
-        self.logits, self.snapshots, self.records = [], [], {"epoch": [], "loss": [], "seconds": []}
-
-    def look(self, epoch, loss, seconds):
-        if epoch in self.kept:
-            self.snapshots.append(outputs(self.network, self.images)[1])
-            self.logits.append(self.snapshots[-1][self.few])
-        else:
-            self.logits.append(outputs(self.network, self.images[self.few])[1])
-        told = {"epoch": epoch, "loss": loss, "seconds": round(seconds, 4)}
-        for name, module, attribute in (("temperature", self.criterion, "temperature"),
-                                        ("margin", self.criterion, "margin"),
-                                        ("scale", self.network.classifier, "distance_scale")):
-            if hasattr(module, attribute):
-                told[name] = torch.as_tensor(getattr(module, attribute)).item()
-        for name, value in told.items():
-            self.records.setdefault(name, []).append(value)
-
-    def finish(self):
-        """(records, snapshots): the statistics of every epoch, and the logits of some."""
-        records = self.records | {"norm": {}, "confidence": {}, "accuracy": {}}
-        quantiles = torch.tensor([0.1, 0.5, 0.9])
-        logits = torch.stack(self.logits).cpu().split(list(self.narrow.values()), 1)
-        for name, z in zip(self.narrow, logits):  # (epochs, images, classes)
-            records["norm"][name] = z.norm(dim=2).quantile(quantiles, dim=1).T.tolist()
-            records["confidence"][name] = z.softmax(2).amax(2).mean(1).tolist()
-            if name in self.labels:
-                right = z.argmax(2) == self.labels[name][: self.narrow[name]]
-                records["accuracy"][name] = right.float().mean(1).tolist()
-        snapshots = torch.stack(self.snapshots).half().cpu().split(list(self.wide.values()), 1)
-        return records, {"epochs": np.array(sorted(self.kept))} | {
-            name: z.numpy() for name, z in zip(self.wide, snapshots)}
-
-
-def _device(network):
-    return next(network.parameters()).device
 
 
 @contextmanager
@@ -154,95 +48,171 @@ def fit(config, runs="runs", device=None, progress=True):
     Parameters
     ----------
     config : Config
-    runs : where runs are kept
+    runs : folder where runs are kept
     device : "cpu", "cuda", or None for the GPU where there is one
     progress : show a bar
 
-    Returns a :class:`ood_helpers.runs.Run`. The same configuration on the same machine gives the same numbers.
+    Returns a :class:`ood_helpers.runs.Run`. The same configuration on the same machine gives the same numbers, also
+    when it was stopped, however hard, and started again: it goes on from its last checkpoint. Two processes that ask
+    for the same configuration train it once. Started by torchrun, the processes share each batch.
 
-    Errors: ValueError when a set or a name is unknown, FloatingPointError when the loss becomes NaN.
+    Errors: ValueError when a set or a name is unknown, FloatingPointError when the loss becomes NaN, OSError when the
+    folder cannot be written.
     """
-    found = find(config, runs)
-    if found is not None:
-        return found
     device = pick_device(device)
-    dataset = config.dataset()
+    with Team.assemble(device) as team:
+        if team.told(_whole(config, runs)):
+            return find(config, runs)
+        checkpoint = Checkpoint(config, runs)
+        with checkpoint.alone() if team.rank == 0 else nullcontext():
+            if not team.told(_whole(config, runs, say=False)):  # or else another process was faster
+                _train(config, runs, device, team, checkpoint, progress)
+            return find(config, runs)
+
+
+def _whole(config, runs, say=True):
+    """Whether there is a run to be found; a damaged one is told of and counts as none."""
+    try:
+        return find(config, runs) is not None
+    except DamagedRun as error:
+        if say:
+            print(f"{error}; training it again")
+        return False
+
+
+def _train(config, runs, device, team, checkpoint, progress):
     # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.
     threads = 1 if config.model == "cnn" and device.type == "cpu" else None
-    with repeatable(config.seed, threads):
-        return _fit(config, dataset, runs, device, progress)
+    with repeatable(config.seed + 7919 * team.rank, threads):
+        try:
+            _Training(config, config.dataset(), device, team, checkpoint).run(runs, progress)
+        except KeyboardInterrupt:
+            print(f"stopped; calling it again goes on from the last checkpoint of {config.name}")
+            raise
+        except torch.OutOfMemoryError:
+            raise ValueError(f"{config.model} does not fit in the device's memory with batches of "
+                             f"{config.batch_size}; try batch_size={max(1, config.batch_size // 2)}") from None
 
 
-def one_epoch(network, criterion, optimise, scheduler, images, labels, batch_size, generator, augment, autocast):
-    """Every image once, in an order drawn from ``generator``, an incomplete last batch dropped.
+class _Training:
+    """All that changes while a configuration is trained, and how it is put down and taken up again."""
 
-    Returns the sum of the batches' losses, on the device: nothing in here waits for it, no number is read.
-    """
-    network.train(), criterion.train()
-    preprocess = getattr(criterion, "preprocess", None)
-    total = torch.zeros((), device=images.device)
-    order = torch.randperm(len(images), generator=generator, device=images.device)
-    for chosen in order[: len(images) // batch_size * batch_size].split(batch_size):
-        batch, targets = images[chosen], labels[chosen]
-        if augment:
-            batch = crop_flip(batch, generator)
-        if preprocess:
-            batch, targets = preprocess(batch, targets, generator)
-        with autocast:
-            logits = network(batch)
-        loss = criterion(logits, targets)
-        optimise.zero_grad(set_to_none=True)
-        loss.backward()
-        optimise.step()
-        scheduler.step()
-        total += loss.detach()
-    return total
+    def __init__(self, config, dataset, device, team, checkpoint):
+        self.config, self.dataset, self.device, self.team, self.checkpoint = config, dataset, device, team, checkpoint
+        parts = {name: dataset.part(name) for name in ("train", "validation", "test")}
+        self.labels = {name: part[1] for name, part in parts.items()}
+        self.sets = {name: part[0] for name, part in parts.items()}
+        self.sets |= {name: data.load_ood(name, dataset).images[: config.limit] for name in config.ood}
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)  # the same first weights in every process of a team
+            self.network = models.build(config.model, dataset.num_classes, dataset.shape, config.recipe.head,
+                                        config.dropout)
+        self.network.standardise_by(self.sets["train"]).to(device, memory_format=torch.channels_last)
+        self.criterion = config.recipe.criterion(self.network.classifier, **dict(config.loss_options)).to(device)
+        self.images, self.targets = self._placed(self.sets["train"], self.labels["train"])
+        self.batch_size = min(config.batch_size, len(self.images))
+        if self.batch_size % team.size:
+            raise ValueError(f"batches of {self.batch_size} cannot be shared evenly by {team.size} processes")
+        self.steps = len(self.images) // self.batch_size
+        groups = parameter_groups(self.network, self.criterion, config.recipe, config.head_lr)
+        self.optimise = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov,
+                                        weight_decay=config.weight_decay, fused=True)
+        self.scheduler = schedule(self.optimise, config, self.steps)
+        # the laptop's network is too small to gain from bfloat16
+        wanted = "float32" if config.precision == "auto" and config.model == "cnn" else config.precision
+        self.autocast = precision(device, wanted)
+        self.history = History(self.network, self.criterion, self.sets, self.labels, config.epochs)
+        self.epoch, self.best = 0, None  # best: (accuracy, epoch, weights) where one epoch is selected
 
+    def _placed(self, images, labels):
+        """The whole set on the device, where it fits: no loader, no copies while it trains."""
+        if self.device.type == "cuda" and images.numel() > torch.cuda.mem_get_info(self.device)[0] / 2:
+            print(f"{self.config.data} does not fit in the GPU's memory; its batches come through a loader")
+            return images, labels
+        return images.to(self.device), labels.to(self.device)
 
-def _fit(config, dataset, runs, device, progress):
-    from tqdm.auto import trange
+    def run(self, runs, progress):
+        from tqdm.auto import tqdm
 
-    parts = {name: dataset.part(name) for name in ("train", "validation", "test")}
-    sets = {name: part[0] for name, part in parts.items()}
-    sets |= {name: data.load_ood(name, dataset).images for name in config.ood}
-    part_labels = {name: part[1] for name, part in parts.items()}
-    network = models.build(config.model, dataset.num_classes, dataset.shape, config.recipe.head, config.dropout)
-    network.standardise_by(sets["train"]).to(device, memory_format=torch.channels_last)
-    criterion = config.recipe.criterion(network.classifier, **dict(config.loss_options)).to(device)
-    images, labels = (part.to(device) for part in parts["train"])  # all of it: no loader, no copies while it trains
-    batch_size = min(config.batch_size, len(images))
-    steps = len(images) // batch_size
-    optimise = torch.optim.SGD(parameter_groups(network, criterion, config.recipe), lr=config.lr, fused=True,
-                               momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay)
-    scheduler = schedule(optimise, config, steps)
-    autocast = fast_precision(device) if config.model != "cnn" else nullcontext()  # too small to gain from it
+        config, first = self.config, self.team.rank == 0
+        state = self.team.told(self.checkpoint.read() if first else None)
+        if state is not None:
+            self._restore(state)
+        else:
+            self._look(None, 0.0)
+        model = self.team.wrap(self.network)
+        bar = tqdm(total=config.epochs, initial=self.epoch, desc=config.name, unit="epoch", leave=False,
+                   disable=not (progress and first))
+        written, cost = time.perf_counter(), 0.0
+        while self.epoch < config.epochs:
+            start = time.perf_counter()
+            self.epoch += 1
+            generator = torch.Generator(self.device).manual_seed(config.seed * 100_003 + self.epoch)
+            total = one_epoch(model, self.criterion, self.optimise, self.scheduler, self.images, self.targets,
+                              self.batch_size, generator, config.augment, self.autocast, self.team)
+            mean = total.item() / self.steps
+            if not np.isfinite(mean):
+                self.checkpoint.remove()
+                hint = ", or positive_temperature=True" if config.loss == "meln" else ""
+                raise FloatingPointError(f"the loss became {mean} in epoch {self.epoch} of {config.name}: try a "
+                                         f"smaller lr than {config.lr}{hint}")
+            self._look(mean, time.perf_counter() - start)
+            now = time.perf_counter()
+            if self.team.told(self.epoch < config.epochs and now - written > cost / CHECKPOINT_SHARE):
+                state = self._state()
+                if first:
+                    self.checkpoint.write(state)
+                written, cost = time.perf_counter(), time.perf_counter() - now
+            bar.update()
+            bar.set_postfix(loss=f"{mean:.3f}")
+        bar.close()
+        if first:
+            self._finish(runs)
+        self.team.told(None)  # nobody reads the run before it is written
 
-    history = History(network, criterion, sets, part_labels, config.epochs)
-    with autocast:
-        history.look(0, None, 0.0)
-    bar = trange(1, config.epochs + 1, desc=config.name, disable=not progress, leave=False, unit="epoch")
-    for epoch in bar:
-        start = time.perf_counter()
-        generator = torch.Generator(device).manual_seed(config.seed * 100_003 + epoch)
-        total = one_epoch(network, criterion, optimise, scheduler, images, labels, batch_size, generator,
-                          config.augment, autocast)
-        mean = total.item() / steps
-        if not np.isfinite(mean):
-            raise FloatingPointError(f"the loss became {mean} in epoch {epoch} of {config.name}: try a smaller lr than "
-                                     f"{config.lr}" + (", or positive_temperature=True" if config.loss == "meln" else ""))
-        with autocast:
-            history.look(epoch, mean, time.perf_counter() - start)
-        bar.set_postfix(loss=f"{mean:.3f}")
+    def _look(self, loss, seconds):
+        if self.team.rank:
+            return
+        with self.autocast:
+            self.history.look(self.epoch, loss, seconds)
+        if self.config.select != "last" and self.epoch:
+            part = self.config.select
+            accuracy = metrics.accuracy(outputs(self.network, self.sets[part])[1], self.labels[part])
+            if self.best is None or accuracy > self.best["accuracy"]:
+                weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+                self.best = {"accuracy": accuracy, "epoch": self.epoch, "weights": weights}
 
-    records, snapshots = history.finish()
-    network.cpu().to(memory_format=torch.contiguous_format)
-    found = {name: outputs(network, images) for name, images in sets.items() if name != "train"}
-    arrays = {"features": {name: f.numpy() for name, (f, _) in found.items()},
-              "logits": {name: z.numpy() for name, (_, z) in found.items()},
-              "labels": {name: part_labels[name].numpy() for name in ("validation", "test")},
-              "snapshots": snapshots}
-    return save(config, runs, network, records, arrays, dataset.classes, dataset.shape,
-                torch=torch.__version__, seconds=sum(records["seconds"]))
+    def _state(self):
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        return {"epoch": self.epoch, "network": self.network.state_dict(), "criterion": self.criterion.state_dict(),
+                "optimiser": self.optimise.state_dict(), "schedule": self.scheduler.state_dict(), "best": self.best,
+                "history": self.history.state(), "random": self.team.everybodys((torch.get_rng_state(), cuda))}
+
+    def _restore(self, state):
+        self.epoch, self.best = state["epoch"], state["best"]
+        for name, part in (("network", self.network), ("criterion", self.criterion), ("optimiser", self.optimise),
+                           ("schedule", self.scheduler)):
+            part.load_state_dict(state[name])
+        self.history.restore(state["history"])
+        cpu, cuda = state["random"][self.team.rank]
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, self.device)
+
+    def _finish(self, runs):
+        records, snapshots = self.history.finish()
+        facts = {"torch": torch.__version__, "seconds": sum(records["seconds"])}
+        if self.best is not None:
+            self.network.load_state_dict(self.best["weights"])
+            facts["selected_epoch"] = self.best["epoch"]
+        self.network.cpu().to(memory_format=torch.contiguous_format)
+        found = {name: outputs(self.network, images) for name, images in self.sets.items() if name != "train"}
+        arrays = {"features": {name: f.numpy() for name, (f, _) in found.items()},
+                  "logits": {name: z.numpy() for name, (_, z) in found.items()},
+                  "labels": {name: self.labels[name].numpy() for name in ("validation", "test")},
+                  "snapshots": snapshots}
+        save(self.config, runs, self.network, records, arrays, self.dataset.classes, self.dataset.shape, **facts)
+        self.checkpoint.remove()
 
 
 def fit_all(configs, runs="runs", device=None, progress=True):

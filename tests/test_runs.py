@@ -8,15 +8,16 @@ import pytest
 
 from ood_helpers import __main__ as command
 from ood_helpers import tables
-from ood_helpers.runs import Config
+from ood_helpers.config import Config
 
 
 def test_a_configurations_hash_depends_on_every_field():
     base = Config()
     other = {"data": "mnist", "loss": "meln", "seed": 1, "model": "resnet18", "epochs": 3, "batch_size": 7, "lr": 0.5,
              "momentum": 0.5, "nesterov": False, "weight_decay": 0.1, "schedule": "steps", "milestones": (1,),
-             "augment": True, "dropout": 0.5, "known": 5, "fold": 1, "ood": ("noise",),
-             "loss_options": {"temperature": 2.0}}
+             "augment": "crop_flip", "dropout": 0.5, "known": 5, "fold": 1, "ood": ("noise",),
+             "loss_options": {"temperature": 2.0},
+             "head_lr": 0.2, "select": "validation", "limit": 10, "precision": "float32"}
     hashes = {field.name: replace(base, **{field.name: other[field.name]}).hash for field in fields(Config)}
     assert len({*hashes.values(), base.hash}) == len(hashes) + 1
 
@@ -59,7 +60,7 @@ def test_train_and_table_from_the_command_line(tmp_path, capsys):
     command.main(["train", *common, "--loss", "meln", "--seed", "7", "--loss-options", "positive_temperature=true"])
     printed = capsys.readouterr().out
     assert "MELN" in printed and "seed 7" in printed and "FPR95 near" in printed
-    assert [path.name.rsplit("-", 1)[0] for path in (tmp_path / "runs").iterdir()] == [
+    assert [path.name.rsplit("-", 1)[0] for path in (tmp_path / "runs").glob("[!.]*")] == [
         "digits-cnn-meln-positive_temperatureTrue-seed7"]
     command.main(["table", *common, "--seeds", "2", "--out", str(tmp_path / "out")])
     printed = capsys.readouterr().out

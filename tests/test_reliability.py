@@ -1,0 +1,344 @@
+"""Killed, flipped, crowded, starved: a run is whole or it is not there. OOD_LONG=1 (make test-long) does more of each.
+
+Trainings run in forked children of this process, which has imported everything already: a kill costs no start-up.
+"""
+import gc
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import resource
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ood_helpers import runs, training
+from ood_helpers.config import Config
+from ood_helpers.runs import Checkpoint, DamagedRun, find, read
+
+LONG = bool(os.environ.get("OOD_LONG"))
+BASE = Config(epochs=40, limit=96, ood=("near",), dropout=0.2)
+CONFIGS = {"softmax": BASE, "meln": replace(BASE, loss="meln", loss_options={"positive_temperature": True}),
+           "dismax_fpr": replace(BASE, loss="dismax_fpr", select="validation")}
+fork = multiprocessing.get_context("fork")
+
+
+def report(**counts):
+    """Counts for tests/long_report.md, one JSON line each."""
+    if path := os.environ.get("OOD_REPORT"):
+        with open(path, "a") as file:
+            file.write(json.dumps(counts) + "\n")
+
+
+def child(function, *arguments):
+    process = fork.Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def train(config, folder):
+    training.CHECKPOINT_SHARE = 1.0  # as often as an epoch, so that most kills find one to go on from
+    training.fit(config, folder, "cpu", progress=False)
+
+
+def leftovers(folder):
+    return [path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".lock"
+            and path.name not in ("config.json", *runs.FILES)]
+
+
+def same(config, folder, other):
+    """Weights, scores and history, to the bit; only the seconds may differ."""
+    first, second = find(config, folder), find(config, other)
+    for (name, a), (_, b) in zip(first.load_model().state_dict().items(), second.load_model().state_dict().items()):
+        assert torch.equal(a, b), name
+    for name, array in first._arrays.items():
+        np.testing.assert_array_equal(array, second._arrays[name], err_msg=name)
+    assert {**first.history, "seconds": 0} == {**second.history, "seconds": 0}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Runs that nobody disturbed, and how long each took."""
+    folder, seconds = tmp_path_factory.mktemp("whole"), {}
+    for name, config in CONFIGS.items():
+        start = time.perf_counter()
+        process = child(train, config, folder)
+        process.join()
+        assert process.exitcode == 0
+        seconds[name] = time.perf_counter() - start
+    return folder, seconds
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(name, whole, tmp_path):
+    folder, seconds = whole
+    config, random_moment, kills = CONFIGS[name], random.Random(name), 0
+    wanted = 34 if LONG else 10
+    for attempt in range(10 * wanted):
+        process = child(train, config, tmp_path / str(kills // 10))  # a new training after every ten kills
+        process.join(random_moment.uniform(0, 0.5 * seconds[name]) if kills < wanted else None)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            kills += 1
+        else:
+            assert process.exitcode == 0
+            if kills >= wanted:
+                break
+            if find(config, tmp_path / str(kills // 10)):
+                same(config, tmp_path / str(kills // 10), folder)
+                Path(tmp_path / str(kills // 10)).rename(tmp_path / f"done{attempt}")
+    assert kills >= wanted
+    same(config, tmp_path / str(kills // 10), folder)
+    assert not leftovers(tmp_path / str(kills // 10))
+    report(test="SIGKILL at random moments", loss=name, kills=kills, survived=kills)
+
+
+def train_until_write(config, folder, number):
+    """Die in the middle of the given write: after the bytes, before the rename."""
+    count, original = [0], os.replace
+
+    def replace_or_die(*arguments):
+        count[0] += 1
+        if count[0] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+    os.replace = replace_or_die
+    rename = Path.rename
+    Path.rename = lambda path, target: (replace_or_die if number < 0 else rename)(path, target)
+    train(config, folder)
+
+
+def test_killed_while_it_writes(whole, tmp_path):
+    config = CONFIGS["meln"]
+    for number in range(1, 30 if LONG else 6):
+        process = child(train_until_write, config, tmp_path, number)
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL and find(config, tmp_path) is None
+    child(train, config, tmp_path).join()
+    same(config, tmp_path, whole[0])
+    assert not leftovers(tmp_path)
+    report(test="SIGKILL between a write and its rename", kills=number, survived=number)
+
+
+def interrupted(config, folder, output):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with open(output, "w") as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            train(config, folder)
+        except KeyboardInterrupt:
+            os.write(1, b"KeyboardInterrupt came through")
+
+
+def test_control_c_says_how_to_go_on(whole, tmp_path):
+    config = CONFIGS["softmax"]
+    process = child(interrupted, config, tmp_path, tmp_path / "said")
+    checkpoint = Checkpoint(config, tmp_path)
+    while not checkpoint.path.exists() and process.is_alive():
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    said = (tmp_path / "said").read_text()
+    assert "KeyboardInterrupt came through" in said and find(config, tmp_path) is None
+    assert checkpoint.read()["epoch"] >= 1
+    child(train, config, tmp_path).join()
+    same(config, tmp_path, whole[0])
+
+
+def starved(config, folder, output):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))  # no file may grow: as on a full disk
+        train(config, folder)
+    except OSError as error:
+        os.write(output, str(error).encode())
+
+
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_still_loads(whole, tmp_path):
+    config = CONFIGS["softmax"]
+    checkpoint = Checkpoint(config, tmp_path)
+    process = child(train, config, tmp_path)
+    while not checkpoint.path.exists():
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    epoch = checkpoint.read()["epoch"]
+    reader, writer = os.pipe()
+    child(starved, config, tmp_path, writer).join()
+    os.close(writer)
+    said = os.read(reader, 10_000).decode()
+    assert "cannot be written: File too large" in said and "goes on from its last checkpoint" in said
+    assert checkpoint.read()["epoch"] == epoch
+    child(train, config, tmp_path).join()
+    same(config, tmp_path, whole[0])
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError, match=r"file.* cannot be written: Not a directory"):
+        training.fit(BASE, tmp_path / "file", "cpu", progress=False)
+
+
+def train_and_tell(config, folder, told):
+    original = training._train
+    training._train = lambda *arguments: (told.put("trained"), original(*arguments))
+    training.fit(config, folder, "cpu", progress=False)
+    told.put("found")
+
+
+def test_eight_at_once_train_once(tmp_path):
+    told = fork.Queue()
+    processes = [child(train_and_tell, BASE, tmp_path, told) for _ in range(8)]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    said = [told.get(timeout=10) for _ in range(9)]
+    assert sorted(said) == ["found"] * 8 + ["trained"] and told.empty()
+
+
+def hold(config, folder):
+    with Checkpoint(config, folder).alone():
+        time.sleep(600)
+
+
+def test_the_lock_of_a_dead_process_holds_nobody(tmp_path, capsys):
+    process = child(hold, BASE, tmp_path)
+    lock = Checkpoint(BASE, tmp_path).path.with_suffix(".lock")
+    while not lock.exists():
+        time.sleep(0.001)
+    threading.Timer(0.5, process.kill).start()
+    training.fit(replace(BASE, epochs=1), tmp_path, "cpu", progress=False)  # another training does not wait ...
+    assert "waiting" not in capsys.readouterr().out
+    with Checkpoint(BASE, tmp_path).alone():  # ... this one does, says so, and no longer than the other lives
+        assert not process.is_alive()
+    process.join()
+
+
+def test_every_flipped_byte_is_found_and_named(tmp_path):
+    config = replace(BASE, epochs=2)
+    run = training.fit(config, tmp_path, "cpu", progress=False)
+    files = sorted(path for path in run.path.iterdir())
+    chooser, flips = random.Random(0), 2000 if LONG else 200
+    for i in range(flips):
+        path = files[i % len(files)]
+        content = bytearray(path.read_bytes())
+        position = chooser.randrange(len(content))
+        content[position] ^= 1 << chooser.randrange(8)
+        original = path.read_bytes()
+        path.write_bytes(content)
+        try:
+            again = find(config, tmp_path)
+        except DamagedRun as error:
+            assert str(path) in str(error) or path.name == "config.json", error
+        else:  # a flip in the record that changes no meaning, such as the width of a space
+            assert path.name == "config.json" and again == run
+        path.write_bytes(original)
+    assert find(config, tmp_path) == run
+    report(test="flipped bytes", flips=flips, named=flips)
+
+
+def test_a_damaged_run_is_trained_again_and_said_so(tmp_path, capsys):
+    config = replace(BASE, epochs=2)
+    run = training.fit(config, tmp_path, "cpu", progress=False)
+    logits = run.logits["test"]
+    (run.path / "weights.pt").write_bytes((run.path / "weights.pt").read_bytes()[:-1])
+    again = training.fit(config, tmp_path, "cpu", progress=False)
+    said = capsys.readouterr().out
+    assert "weights.pt is missing or damaged" in said and "training it again" in said
+    np.testing.assert_array_equal(again.logits["test"], logits)
+
+
+def test_a_damaged_checkpoint_is_not_believed(tmp_path, capsys):
+    checkpoint = Checkpoint(BASE, tmp_path)
+    with checkpoint.alone():
+        checkpoint.write({"epoch": 3})
+    assert checkpoint.read() == {"epoch": 3}
+    content = bytearray(checkpoint.path.read_bytes())
+    content[100] ^= 1
+    checkpoint.path.write_bytes(content)
+    assert checkpoint.read() is None and "starts anew" in capsys.readouterr().out
+
+
+class Malicious:
+    def __reduce__(self):
+        return (os.mkdir, (os.environ["OOD_TRAP"],))
+
+
+def sign(folder):
+    """Give a tampered run the checksums it needs: an attacker can compute them too."""
+    record = json.loads((folder / "config.json").read_text())
+    record.pop("checksum")
+    record["files"] = {name: runs._checksum((folder / name).read_bytes()) for name in runs.FILES}
+    record["checksum"] = runs._checksum(json.dumps(record, sort_keys=True).encode())
+    (folder / "config.json").write_text(json.dumps(record))
+
+
+def test_a_pickle_in_a_runs_folder_is_not_run(tmp_path, monkeypatch):
+    trap = tmp_path / "trap"
+    monkeypatch.setenv("OOD_TRAP", str(trap))
+    run = training.fit(replace(BASE, epochs=1), tmp_path, "cpu", progress=False)
+    for payload in (pickle.dumps(Malicious(), protocol=2), None):
+        if payload:
+            (run.path / "weights.pt").write_bytes(payload)
+        else:
+            torch.save({"weight": Malicious()}, run.path / "weights.pt")
+        sign(run.path)
+        with pytest.raises(pickle.UnpicklingError):
+            read(run.path).load_model()
+    np.savez(run.path / "outputs.npz", **{"logits/test": np.array([Malicious()], dtype=object)})
+    sign(run.path)
+    with pytest.raises(ValueError, match="pickle"):
+        read(run.path).logits
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"epoch": 3}, "unknown field 'epoch' in a configuration; known: data, loss"),
+    ({"epochs": "3"}, "epochs must be of type int, not '3'"), ({"seed": True}, "seed must be of type int"),
+    ({"loss_options": 5}, "loss_options must map names to values"), ({"ood": "near"}, "ood must be of type tuple"),
+    ({"loss": "sofmax"}, "unknown loss"), ({"data": ["digits"]}, "data must be"), ({"lr": None}, None)])
+def test_configurations_from_outside_are_checked_field_by_field(change, message):
+    from dataclasses import asdict
+
+    record = json.loads(json.dumps(asdict(BASE))) | change
+    if message is None:
+        assert Config.from_dict(record).lr == 0.1  # None asks for the default
+        return
+    with pytest.raises(ValueError, match=message):
+        Config.from_dict(record)
+
+
+def test_another_format_is_refused_with_a_way_forward(tmp_path):
+    run = training.fit(replace(BASE, epochs=1), tmp_path, "cpu", progress=False)
+    record = json.loads((run.path / "config.json").read_text())
+    for version in (0, 2, None):
+        (run.path / "config.json").write_text(json.dumps(record | {"format": version}))
+        with pytest.raises(DamagedRun, match=r"read it with the version that wrote it, or delete the folder"):
+            read(run.path)
+
+
+def test_many_trainings_leave_nothing_behind(tmp_path):
+    def state():
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * 4096, threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    count, before = 50 if LONG else 12, None
+    for seed in range(count):
+        training.fit(replace(BASE, epochs=1, seed=seed), tmp_path, "cpu", progress=False)
+        if seed == count // 5:
+            before = state()  # by now everything lazy is loaded
+    memory, threads, files = state()
+    assert memory < 1.05 * before[0] and threads == before[1] and files == before[2]
+    assert not leftovers(tmp_path)
+    report(test="trainings in one process", count=count, memory_before=before[0], memory_after=memory)
