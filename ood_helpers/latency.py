@@ -19,7 +19,8 @@ _CLOCK = """
 window.oodArm = (selector, canvas) => { // then oodTime resolves with the time from the next key to changed pixels
   const node = document.querySelector(selector), sheet = document.querySelector(canvas);
   const pixels = () => {
-    const { data } = sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height), words = new Uint32Array(data.buffer);
+    const { data } = sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height);
+    const words = new Uint32Array(data.buffer);
     let hash = 0;
     for (let k = 0; k < words.length; k++) hash = (Math.imul(hash, 31) + words[k]) | 0;
     return hash;
@@ -45,7 +46,8 @@ window.oodNull = () => {
   range.dataset.lmSuppressShortcuts = "true";
   canvas.dataset.key = "null-canvas";
   document.body.prepend(range, canvas);
-  const paint = () => { const pen = canvas.getContext("2d"); pen.clearRect(0, 0, 600, 340); pen.fillRect(0, 0, range.value, 340); };
+  const pen = canvas.getContext("2d");
+  const paint = () => { pen.clearRect(0, 0, 600, 340); pen.fillRect(0, 0, range.value, 340); };
   range.addEventListener("input", () => requestAnimationFrame(paint));
   paint();
 };

@@ -66,10 +66,12 @@ def explorer(state, data, title):
 def norm(view, classes, target, title):
     """The norm explorer's state: logits, softmax, and the step that training would take."""
     figure, axes = _figure((9.5, 2.6), 3)
-    rows = {"Logits z": view["z"], "Softmax of z": view["probabilities"], "Step −∂loss/∂z": np.negative(view["gradient"])}
+    rows = {"Logits z": view["z"], "Softmax of z": view["probabilities"],
+            "Step −∂loss/∂z": np.negative(view["gradient"])}
     for ax, (name, values) in zip(axes, rows.items()):
         for k, value in enumerate(values):
-            ax.bar(k, value, color=plots.ID if k == target else "0.6", hatch=None if k == target else "//", edgecolor="white")
+            look = {"color": plots.ID} if k == target else {"color": "0.6", "hatch": "//"}
+            ax.bar(k, value, edgecolor="white", **look)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_xticks(range(len(classes)), [plots.text(c, 10) for c in classes])
         ax.set_title(name)

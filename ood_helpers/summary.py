@@ -138,7 +138,8 @@ def extremes(track, sets):
     parts = [part.astype(np.float64) for name in sets for part in track.logits[name]]
     top, mean, norm = (np.concatenate([f(z) for z in parts]) for f in (
         lambda z: z.max(1), lambda z: z.mean(1), lambda z: np.sqrt((z * z).sum(1))))
-    return [float(x) for x in (top.min(), top.max(), mean.min(), (top + mean).min(), (top + mean).max(), norm.max() or 1)]
+    both = top + mean
+    return [float(x) for x in (top.min(), top.max(), mean.min(), both.min(), both.max(), norm.max() or 1)]
 
 
 def edges_of(name, low, high):
@@ -184,7 +185,8 @@ def _picture(data, track, epoch, ood, score, temperature):
     steps = [ends[5] * (k + 1) / (BINS // 2) for k in range(BINS // 2 - 1)]
     norms = [histogram(np.sort(np.sqrt((z.astype(np.float64) ** 2).sum(1))), steps) for z in logits]
     labelled = data.labels is not None
-    return {"ranks": ranks, "ascending": ascending, "edges": edges, "both": [metrics.detection(*ranks, p) for p in ("id", "ood")],
+    return {"ranks": ranks, "ascending": ascending, "edges": edges,
+            "both": [metrics.detection(*ranks, p) for p in ("id", "ood")],
             "shown": {"low": low, "high": high, "peak": peak, "counts": dict(zip(("id", "ood"), counts)),
                       "sizes": [len(r) for r in ranks], "curve": _curve(*ascending),
                       "norms": {"id": norms[0], "ood": norms[1], "high": ends[5]},

@@ -117,8 +117,8 @@ class ScoreExplorer(Widget):
         """What is seen, in one sentence."""
         view = self.summary
         accepted = [f"{100 * a / n:.1f} %" for a, n in zip(view["accepted"], view["sizes"])]
-        return (f"{self.run}, {self.score}: at threshold {view['threshold']:.3g}, {accepted[0]} of ID and {accepted[1]} "
-                f"of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, FPR95 ({self.positive.upper()} "
+        return (f"{self.run}, {self.score}: at threshold {view['threshold']:.3g}, {accepted[0]} of ID and "
+                f"{accepted[1]} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, FPR95 ({self.positive.upper()} "
                 f"positive) {100 * view['metrics']['fpr95']:.1f} %.")
 
 
@@ -130,7 +130,8 @@ class NormExplorer(Widget):
 
     >>> NormExplorer([3.0, 1.0, 0.0], loss="logitnorm", temperature=0.5).summary["radial"] < 1e-6
     True
-    >>> round(NormExplorer(loss="meln", margin=0.0).summary["loss"] - NormExplorer(loss="meln", margin=5.0).summary["loss"], 9)
+    >>> without, much = (NormExplorer(loss="meln", margin=m).summary["loss"] for m in (0.0, 5.0))
+    >>> round(without - much, 9)
     0.0
     """
 
@@ -191,8 +192,8 @@ class NormExplorer(Widget):
     def finding(self):
         """What is seen, in one sentence."""
         view, name = self.summary, self.meta["classes"][self.meta["target"]]
-        return (f"{losses.recipe(self.loss).label}, norm {self.norm:.1f}, {self.angle:.0f}° from {name}: softmax gives "
-                f"{name} {100 * view['probabilities'][self.meta['target']]:.1f} %, the loss is {view['loss']:.3f} and "
+        return (f"{losses.recipe(self.loss).label}, norm {self.norm:.1f}, {self.angle:.0f}° from {name}: softmax "
+                f"gives {name} {100 * view['probabilities'][self.meta['target']]:.1f} %, the loss is {view['loss']:.3f} and "
                 f"pulls the norm by {0.0 if abs(view['radial']) < 5e-7 else -view['radial']:+.2g}.")
 
 
@@ -263,7 +264,8 @@ class Playground(Widget):
         """What is seen, in one sentence."""
         answer, away = self.answer, np.linalg.norm(self.points - [self.x, self.y], axis=1).min()
         return (f"{losses.recipe(self.loss).label}: at ({self.x:.1f}, {self.y:.1f}), {away:.1f} away from the nearest "
-                f"training point, the network says {self.meta['classes'][answer['best']]} with {100 * answer['top']:.1f} %.")
+                f"training point, the network says {self.meta['classes'][answer['best']]} with "
+                f"{100 * answer['top']:.1f} %.")
 
 
 def _track(name, score, logits, snapshots=None):

@@ -61,7 +61,7 @@ def made(seed=0, names=("near", "far"), images=False, **options):
     sets = {"ID": logits} | {name: random.normal(0, 1.8, (300, 4)) for name in names}
     pictures = {name: np.broadcast_to((np.arange(len(z)) % 25 * 10)[:, None, None, None], (len(z), 1, 8, 8))
                 .astype(np.uint8) for name, z in sets.items()} if images else None
-    snapshots = {"epochs": [0, 1, 9]} | {name: np.stack([z[:90] * k for k in (0.1, 0.5, 1)]) for name, z in sets.items()}
+    snapshots = {name: np.stack([z[:90] * k for k in (0.1, 0.5, 1)]) for name, z in sets.items()} | {"epochs": [0, 1, 9]}
     return ScoreExplorer.from_logits(logits, {name: sets[name] for name in names}, labels=labels, classes=classes,
                                      images=pictures, snapshots=snapshots, **options)
 
@@ -131,7 +131,8 @@ def test_an_address_restores_the_state_and_a_bad_one_is_ignored(visit):
     explorer = made()
     page = visit(explorer, address="#score=entropy&temperature=3&bin=59&log_scale=true")
     assert page.locator("[data-key=score]").input_value() == "entropy" and page.locator("h4").count() == 2
-    bad = visit(explorer, address="#score=mps&temperature=-1&bin=1e9&epoch=%22x%22&run=<b>&__proto__=1&7.score=msp&target=")
+    bad = visit(explorer, address="#score=mps&temperature=-1&bin=1e9&epoch=%22x%22&run=<b>&__proto__=1&7.score=msp"
+                                  "&target=")
     assert text(bad, "auroc") == f"{explorer.summary['metrics']['auroc']:.4f}"
     assert bad.locator(".ood-sliders output").all_text_contents()[1:] == ["95.0 %", "1.000", "9", "none"]
 
@@ -164,7 +165,9 @@ def test_the_threshold_line_can_be_dragged(visit):
     explorer = made()
     page = visit(explorer)
     box, view = page.locator("canvas[data-key=scores]").bounding_box(), explorer.summary
-    place = lambda v: box["x"] + 52 + (box["width"] - 66) * (v - view["low"]) / (view["high"] - view["low"])  # noqa: E731
+    def place(value):
+        return box["x"] + 52 + (box["width"] - 66) * (value - view["low"]) / (view["high"] - view["low"])
+
     page.mouse.move(place(view["threshold"]), box["y"] + 100)
     page.mouse.down()
     page.mouse.move(place(0.8), box["y"] + 120, steps=4)
@@ -208,7 +211,8 @@ def test_the_page_is_small_and_says_what_it_may_do(tmp_path):
     path = ScoreExplorer.from_logits(random.normal(0, 3, (10000, 10)), random.normal(0, 1, (10000, 10)),
                                      images=images).to_html(tmp_path / "new" / "page.html")
     content = path.read_text()
-    assert len(content) < 2_000_000 and len(json.loads(re.search(r'json" id="ood-data">(.*?)</script>', content)[1])[0]["sprites"]) == 2
+    entry, = json.loads(re.search(r'json" id="ood-data">(.*?)</script>', content)[1])
+    assert len(content) < 2_000_000 and set(entry["sprites"]) == {"ID", "OOD"}
     assert "default-src 'none'; script-src 'sha256-" in content and "unsafe" not in content
 
 
@@ -216,7 +220,8 @@ def test_everything_is_named_for_those_who_do_not_see_it(visit, playground):
     for widget in (made(), NormExplorer(), playground):
         page = visit(widget)
         page.wait_for_selector("[aria-live]:not(:empty)")
-        assert page.locator("canvas").evaluate_all("all => all.filter((c) => !c.getAttribute('aria-label')).length") == 0
+        assert page.locator("canvas").evaluate_all(
+            "all => all.filter((c) => !c.getAttribute('aria-label')).length") == 0
         assert page.locator("input, select").evaluate_all(
             "all => all.filter((c) => !c.labels?.[0]?.textContent || !c.dataset.lmSuppressShortcuts).length") == 0
 
@@ -227,7 +232,8 @@ def test_norm_explorer_equals_python_and_answers_its_handles(visit):
     for change in ({}, {"loss": "logitnorm"}, {"loss": "meln", "margin": 3.0, "temperature": 0.5}, {"margin": 0.0}):
         for name, value in change.items():
             setattr(widget, name, value)
-        page.evaluate("(s) => { location.hash = new URLSearchParams(s); }", {k: str(v) for k, v in widget.current().items()})
+        page.evaluate("(s) => { location.hash = new URLSearchParams(s); }",
+                      {k: str(v) for k, v in widget.current().items()})
         settle(page)
         view = widget.summary
         assert page.locator("dd[data-key=loss]").text_content() == f"{view['loss']:.4f}"
@@ -252,7 +258,7 @@ def test_playground_answers_for_every_loss_without_python(visit, playground):
         page.locator("[data-key=loss]").select_option(loss)
         for x in (-8.04, 6.0):
             widget.x = x
-            page.evaluate("(x) => { location.hash = `x=${x}&reach=12.0&loss=` + document.querySelector('[data-key=loss]').value; }", x)
+            page.evaluate("(address) => { location.hash = address; }", f"x={x}&reach=12.0&loss={loss}")
             settle(page)
             assert abs(float(text(page, "top")[:-2]) - 100 * widget.answer["top"]) < 0.02, loss
     box, before = page.locator("canvas[data-key=plane]").bounding_box(), pixels(page, "plane")
@@ -299,7 +305,7 @@ def tell(change):
 widgets.BUDGET = 1000
 random = np.random.default_rng(0)
 c = ScoreExplorer.from_logits(random.normal(0, 3, (300, 4)), random.normal(0, 2, (200, 4)), bin=40,
-                              images={"ID": np.zeros((300, 1, 8, 8), np.uint8), "OOD": np.zeros((200, 1, 8, 8), np.uint8)})
+                              images={name: np.zeros((n, 1, 8, 8), np.uint8) for name, n in (("ID", 300), ("OOD", 200))})
 for widget in (a, b, c):
     widget.observe(tell)
 tell(None)
@@ -348,8 +354,8 @@ def test_jupyterlab_end_to_end(chromium, lab):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(url)
-    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-                           timeout=60_000)
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status "
+                           "=== 'idle'", timeout=60_000)
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector(".ood-explorer >> nth=2", timeout=60_000)
     page.wait_for_selector("dd[data-key=auroc]:not(:empty) >> nth=2")

@@ -77,8 +77,8 @@ def same(ours, theirs, where=""):
 def test_javascript_says_what_python_says():
     explorers = list(generated())
     cases = [{"meta": e.meta, "logits": pages.text(e.logits), "state": e.current()} for e in explorers]
-    found = node(["core"], "compute(c.state, openData(c.meta, Uint8Array.from(Buffer.from(c.logits, 'base64')).buffer))",
-                 cases)
+    bytes_of = "Uint8Array.from(Buffer.from(c.logits, 'base64')).buffer"
+    found = node(["core"], f"compute(c.state, openData(c.meta, {bytes_of}))", cases)
     for k, (explorer, theirs) in enumerate(zip(explorers, found, strict=True)):
         same(json.loads(json.dumps(explorer.summary)), theirs, f"case {k}, {explorer.current()}: ")
 
