@@ -80,13 +80,14 @@ def train(args):
 
 def table(args):
     from . import tables
-    from .training import lesson
+    from .training import cluster, lesson
 
     if args.paper:
         paper(args)
         return
     base = config_from(args)
-    trained = lesson(base, seeds=args.seeds, runs=args.runs, device=args.device)
+    with cluster(args.backend, args.scheduler):
+        trained = lesson(base, seeds=args.seeds, runs=args.runs, device=args.device)
     found = tables.summary(trained, args.positive)
     text = tables.markdown(found, tables.note(args.seeds, args.positive))
     print(text)
@@ -102,11 +103,13 @@ def paper(args):
 
     from . import papers
     from .config import PRESETS, Config
+    from .training import cluster
 
     changes = {field.name: getattr(args, field.name) for field in fields(Config) if field.name in args}
     data = changes.get("data", PRESETS[papers.PAPERS[args.paper].preset]["data"])
-    rows = papers.table(args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs,
-                        device=args.device, **changes)
+    with cluster(args.backend, args.scheduler):
+        rows = papers.table(args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs,
+                            device=args.device, **changes)
     note = papers.note(args.paper, data, args.seeds, args.quick, args.faithful)
     print(papers.markdown(rows, args.paper, note))
     stem = Path(args.out or figures_folder(data)) / ("_".join(
@@ -179,6 +182,10 @@ def parser():
             command.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
             command.add_argument("--faithful", action="store_true", help="choose on the test part as the authors do")
             command.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
+            command.add_argument("--backend", choices=("local", "dask", "ray"), default="local",
+                                 help="where the trainings run")
+            command.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here "
+                                 "without one")
             command.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
             command.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
     return top

@@ -1,7 +1,8 @@
 """Fit a configuration: find its run, go on with it, or train it; one alone or many side by side."""
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -218,20 +219,77 @@ class _Training:
 def fit_all(configs, runs="runs", device=None, progress=True):
     """Fit several configurations; a list of runs in the same order.
 
-    Laptop networks keep one core busy each, so on a CPU they are trained side by side, in a process per core.
+    Laptop networks keep one core busy each, so on a CPU they are trained side by side, in a process per core. Inside
+    ``with cluster("dask", address):`` all are sent to the cluster's workers, which must see the same ``runs`` folder;
+    what a worker had in hand when it died is sent again.
     """
     from joblib import Parallel, cpu_count, delayed
     from tqdm.auto import tqdm
 
-    configs = list(configs)
-    missing = [config for config in dict.fromkeys(configs) if find(config, runs) is None]
-    if len(missing) > 1 and pick_device(device).type == "cpu" and all(c.model == "cnn" for c in missing):
+    configs, runs = list(configs), Path(runs).resolve()
+    missing = [config for config in dict.fromkeys(configs) if not _whole(config, runs)]
+    if _CLUSTER:
+        for attempts_left in (2, 1, 0):
+            try:
+                Parallel(-1)(delayed(fit)(config, runs, device, False) for config in missing)
+            except (ValueError, FloatingPointError):
+                raise  # the configuration's fault, not a worker's
+            except Exception as error:
+                if not attempts_left:
+                    raise
+                print(f"a worker was lost ({type(error).__name__}); what it had in hand is done again")
+            missing = [config for config in missing if not _whole(config, runs)]
+            if not missing:
+                break
+    elif len(missing) > 1 and pick_device(device).type == "cpu" and all(c.model == "cnn" for c in missing):
         done = Parallel(min(cpu_count(), len(missing)), return_as="generator_unordered")(
             delayed(fit)(config, runs, "cpu", False) for config in missing)
         for _ in tqdm(done, desc="trainings", total=len(missing), disable=not progress, leave=False):
             pass
     return [fit(config, runs, device, progress)
             for config in tqdm(configs, desc="trainings", disable=not progress or not missing, leave=False)]
+
+
+_CLUSTER = []  # names of the clusters that are in use, the innermost last
+
+
+@contextmanager
+def cluster(backend="local", scheduler=None):
+    """Send the trainings of ``fit_all`` to a Dask or Ray cluster, at its scheduler's address or started here.
+
+    >>> with cluster("slurm"):
+    ...     pass
+    Traceback (most recent call last):
+    ValueError: unknown backend 'slurm'; known: local, dask, ray
+    """
+    import joblib
+
+    if backend not in ("local", "dask", "ray"):
+        raise ValueError(f"unknown backend {backend!r}; known: local, dask, ray")
+    if backend == "local":
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            if backend == "dask":
+                from distributed import Client
+
+                stack.enter_context(Client(scheduler))
+            else:
+                import ray
+                from ray.util.joblib import register_ray
+
+                register_ray()
+                if not ray.is_initialized():
+                    ray.init(scheduler, log_to_driver=False)
+                    stack.callback(ray.shutdown)
+        except ImportError:
+            raise ValueError(f"the backend {backend} is not installed; pip install 'ood_helpers[cluster]' brings it"
+                             ) from None
+        stack.enter_context(joblib.parallel_config(backend=backend))
+        _CLUSTER.append(backend)
+        stack.callback(_CLUSTER.pop)
+        yield
 
 
 def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **options):
