@@ -92,6 +92,18 @@ def test_fractional_probability_equals_the_authors():
     assert before[0].equal(PARITY["fpr_images"]) and before[1].equal(PARITY["fpr_targets"]), "changed inputs"
 
 
+def test_targets_name_the_images_that_a_mosaic_is_made_of():
+    criterion = losses.DisMaxLossSecondPart(losses.DisMaxLossFirstPart(16, 16))
+    y = torch.arange(14)
+    images, targets = criterion.preprocess(y[:, None, None, None].expand(14, 1, 4, 6).float(), y)
+    z = torch.randn(14, 16, dtype=torch.float64)
+    quadrants = images[7:, 0, ::2, ::3].flatten(1).long()  # one pixel of each, whose value is its label
+    assert all(len(set(four)) == 4 for four in quadrants.tolist())
+    cross_entropy = -F.log_softmax(10 * z[7:], 1).gather(1, quadrants).mean()
+    kl = cross_entropy - math.log(4)  # the entropy of four quarters
+    same(criterion(z, targets), (F.cross_entropy(10 * z[:7], targets[:7]) + kl) / 2)
+
+
 @pytest.mark.parametrize("score_type", losses.DisMaxLossFirstPart.SCORE_TYPES)
 def test_dismax_scores_equal_the_authors(score_type):
     head = losses.DisMaxLossFirstPart(16, 5)
