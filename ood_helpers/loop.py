@@ -120,7 +120,7 @@ def one_epoch(network, criterion, optimise, scheduler, images, labels, batch_siz
 
 
 @torch.inference_mode()
-def outputs(network, images, batch_size=1000):
+def outputs(network, images, batch_size=250):
     """Features (N, D) and logits (N, C) of uint8 images (N, C, H, W), float32, in evaluation mode."""
     network.eval()
     device = device_of(network)
@@ -146,7 +146,7 @@ class History:
         self.network, self.criterion, self.labels = network, criterion, labels
         self.kept = {int(epoch) for epoch in np.geomspace(1, epochs, SNAPSHOTS - 1).round()} | {0}
         narrow = min(max(len(sets["train"]) // 50, 24), 1000)
-        wide = max(narrow, min(3 * narrow, 1000))
+        wide = max(narrow, min(5 * narrow, 1000))
         self.wide = {name: min(len(images), wide) for name, images in sets.items()}
         self.narrow = {name: min(count, narrow) for name, count in self.wide.items()}
         self.images = torch.cat([images[: self.wide[name]] for name, images in sets.items()]).to(device_of(network))
