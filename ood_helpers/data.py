@@ -4,15 +4,15 @@
 """
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import downloads, folders, synthetic
+from . import folders, synthetic
+from .downloads import Archive, Own, Torchvision
 from .folders import write_folder  # noqa: F401  (this module's interface, as is the next)
 from .synthetic import outliers  # noqa: F401
 
@@ -73,7 +73,7 @@ class ImageSet:
 
 
 class _Raw(NamedTuple):
-    """What a reader gives. The first ``train`` images are the set's own training part (0: no parts)."""
+    """What a source gives. The first ``train`` images are the set's own training part (0: no parts)."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -81,77 +81,85 @@ class _Raw(NamedTuple):
     train: int = 0
 
 
-class _Source(NamedTuple):
-    """A row of the table: how to read a set, its OOD sets, what to fetch by hand without a network."""
+class _Row(NamedTuple):
+    """A row of the table: where a set comes from, its OOD sets, how many classes where that is known."""
 
-    read: Callable  # (name, root) -> _Raw
+    source: Any  # has read(name, root, size, ood)
     ood: tuple = synthetic.FAR
-    files: tuple = ()
-    dataset: str = ""  # class in torchvision.datasets
-    splits: tuple = ()  # its arguments; the last of several is the test part
-    count: float = float("inf")  # classes, where they are known beforehand
+    count: float = float("inf")
     known: int = 0  # classes kept by default; 0 keeps all
 
 
-def _digits(name, root):
-    from sklearn.datasets import load_digits
+class _Digits:
+    @staticmethod
+    def read(name, root, size, ood):
+        from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    images = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))
-    return _Raw(images[:, None], torch.from_numpy(digits.target).long(), tuple("0123456789"))
-
-
-@lru_cache(maxsize=4)
-def _torchvision(name, root):
-    row = SETS[name]
-    return _Raw(*downloads.read(name, Path(root).expanduser() / name, row.dataset, row.splits, row.files))
+        digits = load_digits()
+        images = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))
+        return images[:, None], torch.from_numpy(digits.target).long(), tuple("0123456789"), 0
 
 
 def _mnist(dataset):
     files = tuple(f"{dataset}/raw/{part}-ubyte.gz" for part in (
         "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"))
-    return _Source(_torchvision, synthetic.FAR, files, dataset, _TRAIN_TEST, 10)
+    return _Row(Torchvision(dataset, files), count=10)
 
 
-_TRAIN_TEST = ({"train": True}, {"train": False})
+def _odin(file, md5, cut=False):
+    return _Row(Archive(f"https://www.dropbox.com/s/raw/{file}.tar.gz", md5, cut))
+
+
 _FAR = ("svhn", "textures", "noise")
 
 SETS = {
-    "digits": _Source(_digits, count=10, known=6),
-    "cifar10": _Source(_torchvision, ("cifar100", *_FAR), ("cifar-10-python.tar.gz",), "CIFAR10",
-                       _TRAIN_TEST, 10),
-    "cifar100": _Source(_torchvision, ("cifar10", *_FAR), ("cifar-100-python.tar.gz",), "CIFAR100",
-                        _TRAIN_TEST, 100),
-    "svhn": _Source(_torchvision, ("cifar10", "textures", "noise"), ("train_32x32.mat", "test_32x32.mat"),
-                    "SVHN", ({"split": "train"}, {"split": "test"}), 10),
-    "textures": _Source(_torchvision, ("cifar10", "svhn", "noise"), ("dtd/dtd-r1.0.1.tar.gz",), "DTD",
-                        ({"split": "train"}, {"split": "val"}, {"split": "test"}), 47),
-    "places365": _Source(_torchvision, ("cifar10", *_FAR), ("filelist_places365-standard.tar", "val_256.tar"),
-                         "Places365", ({"split": "val", "small": True},), 365),
+    "digits": _Row(_Digits, count=10, known=6),
+    "cifar10": _Row(Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)), ("cifar100", *_FAR), 10),
+    "cifar100": _Row(Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR), 100),
+    "svhn": _Row(Torchvision("SVHN", ("train_32x32.mat", "test_32x32.mat"), "split", ("train", "test")),
+                 ("cifar10", "textures", "noise"), 10),
+    "textures": _Row(Torchvision("DTD", ("dtd/dtd-r1.0.1.tar.gz",), "split", ("train", "val", "test")),
+                     ("cifar10", "svhn", "noise"), 47),
+    "places365": _Row(Torchvision("Places365", ("filelist_places365-standard.tar", "val_256.tar"), "split",
+                                  ("val",)), ("cifar10", *_FAR), 365),
     "mnist": _mnist("MNIST"),
     "fashion_mnist": _mnist("FashionMNIST"),
     "kmnist": _mnist("KMNIST"),
+    # the sets that ODIN was tested with (Liang et al., ICLR 2018)
+    "lsun_crop": _odin("fhtsw1m3qxlwj6h/LSUN", "458a0a0ab8e5f1cb4516d7400568e460", cut=True),
+    "lsun_resize": _odin("moqh2wh8696c3yl/LSUN_resize", "278b7b31c8cb7e804a1465a8ce03a2dc"),
+    "tinyimagenet_crop": _odin("avgm2u562itwpkl/Imagenet", "7c0827e4246c3718a5ee076e999e52e5", cut=True),
+    "tinyimagenet_resize": _odin("kp3my3412u5k9rl/Imagenet_resize", "0f9ff11d45babf2eff5fe12281d1ac31"),
+    "isun": _Row(Own("iSUN's images (no checksum of an archive is known)")),
+    "tiny_imagenet": _Row(Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+                                  "90528d7ca1a48142e341f4ef8d21d0de"), _FAR, 200),
+    "imagenet": _Row(Own("your own copy, train/ and val/ with class folders", (256, 256)),
+                     ("imagenet_o", "textures", "noise")),
+    "imagenet_o": _Row(Archive("https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
+                               "86bd7a50c1c4074fb18fc5f219d6d50b"), ("textures", "noise")),
 }
 
 
-def _read(name, root, ood=False):
+def _read(name, root, size, ood=False):
+    root = Path(root).expanduser()
     if name.startswith("folder:"):
-        return _Raw(*folders.read(name.removeprefix("folder:"), ood))
+        return _Raw(*folders.read(name.removeprefix("folder:"), root, size, ood))
     if name not in SETS:
         also = "near, letters, patches, noise, " if ood else ""
         raise ValueError(f"unknown image set {name!r}; known: {also}{', '.join(SETS)}, folder:PATH")
-    return SETS[name].read(name, root)
+    return _Raw(*SETS[name].source.read(name, root, size, ood))
 
 
-def load(name, root="data", known=None):
+def load(name, root="data", known=None, size=None):
     """Load an ID set with fixed train, validation and test parts.
 
     Sets with a test part of their own keep it, and a tenth of their training part is held out for
     validation. Others are split 60/20/20. Both are stratified and always the same. ``known=K`` keeps the
     first K classes and gives the others as ``.near`` (their test part, or all of them where the set has
-    none of its own); the digits keep six by default. ``folder:PATH`` has train/ and test/ with class
-    folders, or class folders that are split. Raises ValueError for unknown names and unusable folders,
-    FileNotFoundError for what is missing.
+    none of its own); the digits keep six by default. ``size=S`` makes the images S x S pixels; by default
+    they keep their size, or get 32 x 32 where that varies, and ImageNet's 256 x 256. ``folder:PATH`` has
+    train/ and test/ with class folders, or class folders that are split. Downloads go to ``root``. Raises
+    ValueError for unknown names and unusable folders, FileNotFoundError for what is missing.
 
     >>> digits = load("digits")
     >>> digits.classes, digits.shape, len(digits.images), digits.near.classes
@@ -159,9 +167,13 @@ def load(name, root="data", known=None):
     >>> {part: len(index) for part, index in digits.parts.items()}
     {'train': 649, 'validation': 217, 'test': 217}
     """
-    raw = _read(name, str(root))
+    if size is not None and (type(size) is not int or size < 1):
+        raise ValueError(f"size must be a whole number of pixels, got {size!r}")
+    raw = _read(name, root, size and (size, size))
     if len(raw.classes) < 2:
         raise ValueError(f"{name} has one class only ({raw.classes[0]!r}); an ID set needs at least two")
+    if size:
+        raw = raw._replace(images=_fit(raw.images, (raw.images.shape[1], size, size), name))
     parts = _parts(name, raw)
     if known is None:
         known = SETS[name].known if name in SETS and SETS[name].known else len(raw.classes)
@@ -196,7 +208,7 @@ def load_ood(name, like, root="data"):
         raise ValueError(f"{name} is the ID set itself; choose another OOD set")
     if name in synthetic.FAR:
         return _ood_set(name, *getattr(synthetic, name)(like.shape))
-    raw = _read(name, str(root), ood=True)
+    raw = _read(name, root, like.shape[1:], ood=True)
     images = _fit(raw.images[raw.train:], like.shape, f"{name} to fit {like.name}")
     return _ood_set(name, images, raw.labels[raw.train:], raw.classes)
 
@@ -207,9 +219,9 @@ def ood_names(name, known=None):
     >>> ood_names("digits"), ood_names("cifar10")
     (('near', 'letters', 'patches', 'noise'), ('cifar100', 'svhn', 'textures', 'noise'))
     """
-    source = SETS.get(name, _Source(None))
-    kept = source.known if known is None else known
-    return (("near",) if 0 < kept < source.count else ()) + source.ood
+    row = SETS.get(name, _Row(None))
+    kept = row.known if known is None else known
+    return (("near",) if 0 < kept < row.count else ()) + row.ood
 
 
 def folds(imageset, k=5, seed=0):

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -99,26 +100,55 @@ def save_figure(fig, name, data=None, configs=(), **facts):
     ['empty.json', 'empty.pdf', 'empty.png']
     >>> del os.environ["OOD_FIGURES"]
     """
+    target = _target(name, data)
+    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format=suffix[1:], dpi=150, metadata=metadata)
+        _write(target.with_suffix(suffix), buffer.getvalue())
+    _write_passport(target, data, configs, facts)
+    return target.with_suffix(".pdf")
+
+
+def save_page(name, *widgets, title=None, configs=()):
+    """Write figures/<data>/<name>.html, one page with the widgets that needs no Python and no network; its path.
+
+    Its passport <name>.json is that of a figure, and so are its repeatable bytes.
+
+    >>> import tempfile
+    >>> from ood_helpers.widgets import NormExplorer
+    >>> os.environ["OOD_FIGURES"] = tempfile.mkdtemp()
+    >>> path = save_page("norm", NormExplorer(), title="Where the gradient goes")
+    >>> path.name, "Where the gradient goes" in path.read_text(encoding="utf-8")
+    ('norm.html', True)
+    >>> del os.environ["OOD_FIGURES"]
+    """
+    target = _target(name)
+    with tempfile.TemporaryDirectory() as place:
+        page = widgets[0].to_html(Path(place) / "page.html", *widgets[1:], title=title)
+        _write(target.with_suffix(".html"), page.read_bytes())
+    _write_passport(target, None, configs, {})
+    return target.with_suffix(".html")
+
+
+def _target(name, data=None):
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
         raise ValueError(f"a figure's name has small letters, digits and underscores only, not {name!r}")
+    return folder(data) / name
+
+
+def _write_passport(target, data, configs, facts):
     data = data or os.environ.get("DATA", "digits")
     configs = [getattr(config, "config", config) for config in configs]
     passport = {
-        "figure": name, "data": data, "notebook": os.environ.get("OOD_NOTEBOOK"),
+        "figure": target.name, "data": data, "notebook": os.environ.get("OOD_NOTEBOOK"),
         "command": "make figures" + ("" if data == "digits" else f" DATA={shlex.quote(data)}"),
         "configs": [{"name": config.name, "hash": config.hash} for config in configs],
         "seeds": sorted({config.seed for config in configs}),
         "versions": {"python": sys.version.split()[0], "ood_helpers": __version__}
         | {name: version(name) for name in VERSIONS},
     } | facts
-    target = folder(data) / name
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format=suffix[1:], dpi=150, metadata=metadata)
-        _write(target.with_suffix(suffix), buffer.getvalue())
     text = json.dumps(passport, indent=1, sort_keys=True, default=lambda value: value.tolist())
     _write(target.with_suffix(".json"), f"{text}\n".encode())
-    return target.with_suffix(".pdf")
 
 
 def regenerate(data="digits", device="auto", notebooks=None):
@@ -145,9 +175,9 @@ def regenerate(data="digits", device="auto", notebooks=None):
             "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent)}
         for path, executed in _execute(stale, environment):
             _write(path if data == "digits" else target / path.name, executed.encode())
-            ledger[path.stem] = {"digest": _digest(path), "figures": _drawn(target, path.stem)}
+            ledger[path.stem] = {"digest": _digest(path), "files": _drawn(target, path.stem)}
             _write(ledger_path, json.dumps(ledger, indent=1, sort_keys=True).encode())
-    drawn = sum(len(ledger[path.stem]["figures"]) for path in notebooks)
+    drawn = sum(name.endswith(".json") for path in notebooks for name in ledger[path.stem]["files"])
     print(f"{len(stale)} of {len(notebooks)} notebooks run in {time.monotonic() - started:.0f} s; "
           f"{drawn} figures in {os.path.relpath(target)}")
 
@@ -242,15 +272,15 @@ def _digest(path):
 
 
 def _drawn(target, notebook):
-    """Names of the figures that a notebook drew, from their passports."""
-    passports = (json.loads(path.read_text()) for path in sorted(target.glob("*.json")))
-    return [passport["figure"] for passport in passports if passport.get("notebook") == notebook]
+    """Names of the files that a notebook wrote: those beside the passports that name it."""
+    return sorted(path.name for passport in target.glob("*.json")
+                  if json.loads(passport.read_text()).get("notebook") == notebook
+                  for path in target.glob(f"{passport.stem}.*"))
 
 
 def _unchanged(path, target, entry):
-    files = [target / f"{figure}{suffix}" for figure in (entry or {}).get("figures", ())
-             for suffix in (".pdf", ".png", ".json")]
-    return entry is not None and entry["digest"] == _digest(path) and all(file.exists() for file in files)
+    return (entry is not None and entry["digest"] == _digest(path)
+            and all((target / name).exists() for name in entry["files"]))
 
 
 def _write(path, content):

@@ -1,7 +1,8 @@
 """Scores: from logits (N, C) to one number per image, always higher = more in-distribution.
 
 Every function takes torch or numpy and gives the same kind back, in float32 at least. z are the logits, p =
-softmax(z). `odin` and `gradnorm` need the model, because they need gradients.
+softmax(z). `odin` and `gradnorm` need the model, because they need gradients; `mahalanobis` and `knn` are
+fitted to the features of the training set.
 """
 import functools
 
@@ -10,6 +11,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 _BATCH = 256  # images at a time in odin and gradnorm, which keep gradients
+_ROWS = 1024  # features at a time, each compared with the whole training set
 
 
 def at_least_float32(x):
@@ -187,3 +189,71 @@ def gradnorm(model, images):
         return gradients.abs().sum((1, 2))
 
     return _in_batches(model, images, of_batch)
+
+
+def _features(*arrays):
+    """Arrays (N, D) of features that belong together, as tensors."""
+    tensors = [torch.as_tensor(array) for array in arrays]
+    shapes = [tuple(x.shape) for x in tensors]
+    if any(len(shape) != 2 for shape in shapes) or len({shape[1] for shape in shapes}) > 1:
+        raise ValueError("features must have the shape (N, D), with the same D, got "
+                         f"{shapes[0]} and {shapes[1]}")
+    if not all(x.isfinite().all() for x in tensors):
+        raise ValueError("features must be finite, but some are NaN or infinite")
+    return tensors
+
+
+def mahalanobis(train_features, train_labels, features):
+    """Minus the squared Mahalanobis distance to the nearest class (Lee et al., NeurIPS 2018,
+    arXiv:1807.03888).
+
+    max_c -(f - m_c)^T S^+ (f - m_c), with the means m_c of the classes and the covariance that they share,
+    S = 1/N sum (f - m_y)(f - m_y)^T, of train_features (N, D) with train_labels (N,). In float64. S^+ is the
+    pseudo-inverse, as in the authors' code: directions in which the training features do not vary
+    (eigenvalues below D eps of the largest) do not count, and nothing is shrunk.
+
+    >>> train = torch.tensor([[0.0, 0.0], [2.0, 2.0], [9.0, 8.0], [7.0, 10.0]])
+    >>> mahalanobis(train, torch.tensor([0, 0, 1, 1]), torch.tensor([[2.0, 1.0], [8.0, 7.0]]))
+    tensor([-1., -4.], dtype=torch.float64)
+    """
+    train, x = (f.double() for f in _features(train_features, features))
+    labels = torch.as_tensor(train_labels, device=train.device)
+    if labels.shape != train.shape[:1] or labels.is_floating_point() or not len(labels):
+        raise ValueError(f"train_labels must be integers, one for each of the {len(train)} training features, "
+                         f"got {labels.dtype} {tuple(labels.shape)}")
+    classes, labels = labels.unique(return_inverse=True)
+    centre = train.mean(0)  # taken away first, lest features far from 0 lose their digits
+    train, x = train - centre, x - centre
+    sums = train.new_zeros(len(classes), train.shape[1]).index_add_(0, labels, train)
+    means = sums / labels.bincount()[:, None]
+    rest = train - means[labels]
+    values, directions = torch.linalg.eigh(rest.T @ rest / len(rest))
+    kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+    whiten = directions[:, kept] / values[kept].sqrt()
+    means = means @ whiten
+    squares = torch.cat([torch.cdist(some @ whiten, means).amin(1) ** 2 for some in x.split(_ROWS)])
+    return -squares.numpy() if isinstance(features, np.ndarray) else -squares
+
+
+def knn(train_features, features, k=50):
+    """Minus the distance to the k-th nearest training feature (Sun et al., ICML 2022, arXiv:2204.06507).
+
+    -norm2(u - u_k), where all features are divided by their norm and u_k is the k-th nearest to u of the N
+    training features; train_features (N, D), features (M, D). In float32 at least.
+
+    >>> knn(torch.eye(3), torch.tensor([[5.0, 0.0, 0.0], [3.0, 4.0, 0.0]]), k=1)
+    tensor([-0.0000, -0.6325])
+    """
+    train, x = _features(train_features, features)
+    if not 1 <= k <= len(train):
+        raise ValueError(f"k must be between 1 and the {len(train)} training features, got {k}")
+    dtype = torch.promote_types(torch.promote_types(train.dtype, x.dtype), torch.float32)
+    train, x = (torch.nn.functional.normalize(f.to(dtype)) for f in (train, x))
+    parts = []
+    for some in x.split(_ROWS):
+        # The nearest has the largest product; its distance is then taken from the difference, which stays
+        # exact where 2 - 2 cos would cancel.
+        nearest = (some @ train.T).topk(k).indices[:, -1]
+        parts.append(-(some - train[nearest]).norm(dim=1))
+    distances = torch.cat(parts)
+    return distances.numpy() if isinstance(features, np.ndarray) else distances

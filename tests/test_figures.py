@@ -185,6 +185,28 @@ def test_regenerate_runs_each_notebook_once_until_something_changes(project, cap
     assert "1 of 1 notebooks run" in capsys.readouterr().out
 
 
+PAGE = """from ood_helpers import figures
+from ood_helpers.widgets import NormExplorer, link
+left, right = NormExplorer(), NormExplorer(loss="logitnorm")
+link(left, right, "norm")
+figures.save_page("explorer", left, right, title="Two losses")"""
+
+
+def test_a_page_is_an_output_like_a_figure(project, capsys):
+    write(project / "notebooks/01_first.ipynb", PAGE)
+    figures.regenerate("digits", "cpu")
+    written = snapshot(project / "figures/digits")
+    assert sorted(written) == ["explorer.html", "explorer.json"]
+    assert b"<title>Two losses</title>" in written["explorer.html"][0]
+    assert json.loads(written["explorer.json"][0])["notebook"] == "01_first"
+    (project / "figures/digits/explorer.html").unlink()
+    figures.regenerate("digits", "cpu")
+    assert "1 of 1 notebooks run" in capsys.readouterr().out.splitlines()[-1]
+    assert snapshot(project / "figures/digits")["explorer.html"][0] == written["explorer.html"][0]
+    with pytest.raises(ValueError, match="small letters"):
+        figures.save_page("../explorer", None)
+
+
 def test_regenerate_on_other_data_leaves_the_committed_notebook_alone(project, capsys):
     path = write(project / "notebooks/01_first.ipynb", DRAW.format(name="one"))
     before = path.read_bytes()

@@ -150,3 +150,91 @@ def test_models_and_images_are_left_as_they_were(f, images):
     assert model.body[2].num_batches_tracked == 0 and all(p.grad is None for p in model.parameters())
     assert not first.requires_grad
     torch.testing.assert_close(torch.cat([f(model, images[:4]), f(model, images[4:])]), first)
+
+
+# Scores that need the features of the training set
+
+def three_classes(count=200, width=6, seed=0):
+    rng = np.random.default_rng(seed)
+    mix = rng.normal(size=(width, width))
+    labels = rng.integers(0, 3, count)
+    return rng.normal(size=(count, width)) @ mix + 4 * rng.normal(size=(3, width))[labels], labels
+
+
+def mahalanobis_by_sklearn(train, labels, features):
+    from sklearn.covariance import EmpiricalCovariance
+
+    means = np.stack([train[labels == label].mean(0) for label in range(3)])
+    fitted = EmpiricalCovariance(assume_centered=True).fit(train - means[labels])
+    return -np.stack([fitted.mahalanobis(features - mean) for mean in means]).min(0)
+
+
+def test_mahalanobis_is_scikit_learns():
+    (train, labels), (features, _) = three_classes(), three_classes(50, seed=1)
+    expected = mahalanobis_by_sklearn(train, labels, features)
+    np.testing.assert_allclose(scores.mahalanobis(train, labels, features), expected, rtol=1e-9)
+    far = scores.mahalanobis(train + 1e7, labels, features + 1e7)
+    np.testing.assert_allclose(far, expected, rtol=1e-5)
+    labels = np.array([7, 3, 40])[labels]  # any integers
+    result = scores.mahalanobis(torch.tensor(train), torch.tensor(labels), torch.tensor(features))
+    assert isinstance(result, torch.Tensor) and result.dtype == torch.float64
+    np.testing.assert_allclose(result, expected, rtol=1e-9)
+
+
+def test_mahalanobis_of_a_singular_covariance():
+    (train, labels), (features, _) = three_classes(), three_classes(50, seed=1)
+    flat = np.random.default_rng(2).normal(size=(6, 9))  # nine dimensions, of which the features fill six
+    expected = scores.mahalanobis(train, labels, features)
+    np.testing.assert_allclose(scores.mahalanobis(train @ flat, labels, features @ flat), expected, rtol=1e-7)
+    by_sklearn = mahalanobis_by_sklearn(train @ flat, labels, features @ flat)
+    np.testing.assert_allclose(by_sklearn, expected, rtol=1e-7)
+    few = scores.mahalanobis(train[:4], labels[:4], features)
+    assert np.isfinite(few).all() and (few <= 0).all()
+
+
+def test_mahalanobis_does_not_depend_on_the_features_coordinates():
+    (train, labels), (features, _) = three_classes(), three_classes(1500, seed=1)
+    change = np.random.default_rng(3).normal(size=(6, 6))
+    np.testing.assert_allclose(scores.mahalanobis(train @ change + 5, labels, features @ change + 5),
+                               scores.mahalanobis(train, labels, features), rtol=1e-7)
+
+
+@pytest.mark.parametrize("k", [1, 7, 200])
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_knn_is_scikit_learns(k, dtype, tolerance):
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.preprocessing import normalize
+
+    (train, _), (features, _) = three_classes(), three_classes(1500, seed=1)
+    features[:5] = 3 * train[:5]  # normalised, these have a neighbour at no distance
+    found, _ = NearestNeighbors(n_neighbors=k).fit(normalize(train)).kneighbors(normalize(features))
+    result = scores.knn(train.astype(dtype), features.astype(dtype), k)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, -found[:, -1], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("f", [lambda train, labels, x: scores.mahalanobis(train, labels, x),
+                               lambda train, labels, x: scores.knn(train, x, k=5)])
+def test_features_like_the_training_ones_score_higher(f):
+    train, labels = three_classes()
+    assert np.median(f(train, labels, three_classes(seed=0)[0])) > np.median(f(train, labels, -train - 9)) + 0.1
+
+
+def test_features_that_do_not_fit_are_refused():
+    train, labels = three_classes(20)
+    broken = train.copy()
+    broken[3, 3] = np.nan
+    for f in (lambda train, x: scores.knn(train, x, 3),
+              lambda train, x: scores.mahalanobis(train, labels, x)):
+        with pytest.raises(ValueError, match=r"shape \(N, D\), with the same D, got \(20, 6\) and \(20, 5\)"):
+            f(train, train[:, 1:])
+        with pytest.raises(ValueError, match="must be finite"):
+            f(broken, train)
+        with pytest.raises(ValueError, match="must be finite"):
+            f(train, broken)
+    for k in (0, 21):
+        with pytest.raises(ValueError, match=f"k must be between 1 and the 20 training features, got {k}"):
+            scores.knn(train, train, k)
+    for wrong in (labels[:-1], labels[:, None], labels + 0.5):
+        with pytest.raises(ValueError, match="integers, one for each of the 20 training features"):
+            scores.mahalanobis(train, wrong, train)
