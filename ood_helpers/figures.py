@@ -172,7 +172,8 @@ def regenerate(data="digits", device="auto", notebooks=None):
     stale = [path for path in notebooks if not _unchanged(path, target, ledger.get(path.stem))]
     if stale:
         environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | {
-            "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent)}
+            "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent),
+            "OOD_DATA": os.environ.get("OOD_DATA") or str(here / "data")}
         for path, executed in _execute(stale, environment):
             _write(path if data == "digits" else target / path.name, executed.encode())
             ledger[path.stem] = {"digest": _digest(path), "files": _drawn(target, path.stem)}

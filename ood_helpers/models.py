@@ -29,8 +29,9 @@ class Network(nn.Module):
     torch.Size([2, 6])
     """
 
-    def __init__(self, backbone, num_features, head, num_classes, channels):
+    def __init__(self, backbone, num_features, head, num_classes, channels, largest=None):
         super().__init__()
+        self.largest = largest
         self.backbone, self.num_features = backbone, num_features
         self.classifier = head(num_features, num_classes)
         self.register_buffer("mean", torch.full((channels, 1, 1), 127.5))
@@ -51,7 +52,10 @@ class Network(nn.Module):
         return self
 
     def features(self, images):
-        """Images (B, C, H, W), 0..255 -> features (B, num_features)."""
+        """Images (B, C, H, W), 0..255 -> features (B, num_features); of larger images than ``largest`` the centre."""
+        if self.largest and images.shape[-1] > self.largest:
+            top, left = ((side - self.largest) // 2 for side in images.shape[2:])
+            images = images[:, :, top:top + self.largest, left:left + self.largest]
         return self.backbone((images.to(self.mean.dtype) - self.mean) / self.std)
 
     def forward(self, images):
@@ -170,6 +174,7 @@ BACKBONES = {  # each starts as in the code of the paper that it is for; OpenOOD
     "resnet50_224": partial(large, name="resnet50"),
     "resnet50_pretrained": partial(large, name="resnet50"),
 }
+LARGE = ("resnet18_224", "resnet50_224", "resnet50_pretrained")
 PRETRAINED = {"resnet50_pretrained": "ResNet50_Weights.IMAGENET1K_V1"}
 
 
@@ -195,4 +200,4 @@ def build(name, num_classes, shape, head, dropout=0.0, pretrained=True):
     backbone, num_features = BACKBONES[name](shape[0], dropout)
     if pretrained and name in PRETRAINED:
         load_weights(backbone, PRETRAINED[name])
-    return Network(backbone, num_features, head, num_classes, shape[0])
+    return Network(backbone, num_features, head, num_classes, shape[0], 224 if name in LARGE else None)

@@ -76,7 +76,7 @@ class Run:
     def load_model(self):
         """The trained network, in evaluation mode, on the CPU."""
         network = models.build(self.config.model, len(self.classes), self.shape, self.config.recipe.head,
-                               self.config.dropout)
+                               self.config.dropout, pretrained=False)
         network.load_state_dict(torch.load(self.path / "weights.pt", weights_only=True, map_location="cpu"))
         return network.eval()
 

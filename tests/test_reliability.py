@@ -307,7 +307,7 @@ def test_a_pickle_in_a_runs_folder_is_not_run(tmp_path, monkeypatch):
     ({"epoch": 3}, "unknown field 'epoch' in a configuration; known: data, loss"),
     ({"epochs": "3"}, "epochs must be of type int, not '3'"), ({"seed": True}, "seed must be of type int"),
     ({"loss_options": 5}, "loss_options must map names to values"), ({"ood": "near"}, "ood must be of type tuple"),
-    ({"loss": "sofmax"}, "unknown loss"), ({"data": ["digits"]}, "data must be"), ({"lr": None}, None)])
+    ({"loss": "sofmax"}, "unknown loss"), ({"data": ["digits"]}, "data must be of type str"), ({"lr": None}, None)])
 def test_configurations_from_outside_are_checked_field_by_field(change, message):
     from dataclasses import asdict
 
