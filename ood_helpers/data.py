@@ -25,7 +25,8 @@ class ImageSet:
     """Images with labels and fixed parts; ``near`` holds the classes that were kept out, if any.
 
     images (N, C, H, W) uint8 with C 1 or 3; labels (N,) int64 in [0, len(classes)); ``parts`` maps "train",
-    "validation", "test" to indices. The tensors are shared with later loads, so do not write into them.
+    "validation", "test" to indices. The tensors are shared with later loads, so do not write into them; those
+    of more than 2 GiB are mapped from a file and read as they are needed.
     Raises ValueError when shapes, types, labels or parts do not fit together.
 
     >>> two = ImageSet("two", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"),
@@ -66,7 +67,7 @@ class ImageSet:
         return tuple(self.images.shape[1:])
 
     def part(self, name):
-        """(images, labels) of one part."""
+        """(images, labels) of one part, copied; of a mapped set rather index ``images`` by ``parts``."""
         if name not in self.parts:
             raise ValueError(f"{self.name} has no part {name!r}; it has {', '.join(self.parts)}")
         index = self.parts[name]

@@ -219,8 +219,8 @@ def mahalanobis(train_features, train_labels, features):
     train, x = (f.double() for f in _features(train_features, features))
     labels = torch.as_tensor(train_labels, device=train.device)
     if labels.shape != train.shape[:1] or labels.is_floating_point() or not len(labels):
-        raise ValueError(f"train_labels must be integers, one for each of the {len(train)} training features, "
-                         f"got {labels.dtype} {tuple(labels.shape)}")
+        raise ValueError(f"train_labels must be integers, one for each of the {len(train)} training"
+                         f" features, got {labels.dtype} {tuple(labels.shape)}")
     classes, labels = labels.unique(return_inverse=True)
     centre = train.mean(0)  # taken away first, lest features far from 0 lose their digits
     train, x = train - centre, x - centre
