@@ -49,5 +49,5 @@ $(VENV)/installed: pyproject.toml
 	    fail "$(PYTHON) comes without venv: install it (on Debian and Ubuntu: apt install python3-venv)."; \
 	  { "$(PYTHON)" -m venv $(VENV) && $(PY) -c 'import pip'; } >/dev/null 2>&1 || \
 	    "$(PYTHON)" -m venv --clear $(VENV); }
-	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
+	$(PY) -m pip install --disable-pip-version-check -e '.[test,cluster]'
 	@touch $@

@@ -29,9 +29,8 @@ class Network(nn.Module):
     torch.Size([2, 6])
     """
 
-    def __init__(self, backbone, num_features, head, num_classes, channels, largest=None):
+    def __init__(self, backbone, num_features, head, num_classes, channels):
         super().__init__()
-        self.largest = largest
         self.backbone, self.num_features = backbone, num_features
         self.classifier = head(num_features, num_classes)
         self.register_buffer("mean", torch.full((channels, 1, 1), 127.5))
@@ -52,10 +51,7 @@ class Network(nn.Module):
         return self
 
     def features(self, images):
-        """Images (B, C, H, W), 0..255 -> features (B, num_features); of larger images than ``largest`` the centre."""
-        if self.largest and images.shape[-1] > self.largest:
-            top, left = ((side - self.largest) // 2 for side in images.shape[2:])
-            images = images[:, :, top:top + self.largest, left:left + self.largest]
+        """Images (B, C, H, W), 0..255 -> features (B, num_features)."""
         return self.backbone((images.to(self.mean.dtype) - self.mean) / self.std)
 
     def forward(self, images):
@@ -200,4 +196,4 @@ def build(name, num_classes, shape, head, dropout=0.0, pretrained=True):
     backbone, num_features = BACKBONES[name](shape[0], dropout)
     if pretrained and name in PRETRAINED:
         load_weights(backbone, PRETRAINED[name])
-    return Network(backbone, num_features, head, num_classes, shape[0], 224 if name in LARGE else None)
+    return Network(backbone, num_features, head, num_classes, shape[0])
