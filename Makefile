@@ -2,7 +2,9 @@
 PYTHON ?= python3
 DATA   ?= digits
 DEVICE ?= auto
-export DATA DEVICE
+# Downloads, whichever folder a notebook runs in.
+OOD_DATA ?= $(CURDIR)/data
+export DATA DEVICE OOD_DATA
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -10,7 +12,7 @@ PY   := $(VENV)/bin/python
 CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml .ci \
 	-newer $(VENV)/tested -not -path '*/__pycache__*' -not -path '*/.*_checkpoints*' 2>/dev/null | head -n 1)
 
-.PHONY: lab figures test setup always
+.PHONY: lab figures test test-long setup always
 
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
 lab: $(VENV)/installed
@@ -28,6 +30,11 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 	$(PY) -m pytest
 	@touch $@
 
+# Kills, flips and generated cases by the thousand; what they came to is written to tests/long_report.md.
+test-long: $(VENV)/installed
+	$(PY) tests/long_report.py tests/test_reliability.py tests/test_losses.py tests/test_scores.py \
+	  tests/test_metrics.py tests/test_calibration.py tests/test_data.py tests/test_config.py
+
 setup: $(VENV)/installed
 
 # An environment is built anew only where its Python or its pip does not start.
@@ -42,5 +49,5 @@ $(VENV)/installed: pyproject.toml
 	    fail "$(PYTHON) comes without venv: install it (on Debian and Ubuntu: apt install python3-venv)."; \
 	  { "$(PYTHON)" -m venv $(VENV) && $(PY) -c 'import pip'; } >/dev/null 2>&1 || \
 	    "$(PYTHON)" -m venv --clear $(VENV); }
-	$(PY) -m pip install --disable-pip-version-check -e '.[test]'
+	$(PY) -m pip install --disable-pip-version-check -e '.[test,cluster]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The command line: python -m ood_helpers train | table | figures."""
+"""The command line: python -m ood_helpers train | table | bench."""
 import argparse
 import os
 import sys
@@ -24,6 +24,7 @@ def option(text):
 
 
 PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")
+BENCHMARKS = ("train", "heads", "metrics", "explorer", "scaling")
 HELP = {
     "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
     "loss": "softmax, logitnorm, meln, isomax, isomaxplus, dismax or dismax_fpr",
@@ -41,6 +42,12 @@ HELP = {
     "precision": "auto, float32 or bfloat16",
     "fold": "0 to 4, of five stratified folds",
 }
+
+
+def benchmark(text):
+    if text not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"unknown benchmark {text!r}; known: {', '.join(BENCHMARKS)}")
+    return text
 
 
 def add_config(parser):
@@ -149,30 +156,21 @@ def bench(args):
         Path(args.json).write_text(json.dumps(record, indent=1) + "\n")
 
 
-def figures(args):
-    from .figures import regenerate
-
-    regenerate(args.data, args.device)
-
-
 def parser():
     top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for function, text in ((train, "train one configuration and print its results"),
                            (table, "train every loss with several seeds and print mean and deviation"),
-                           (figures, "run every notebook and write the figures"),
                            (bench, "measure speed against what people do today")):
         command = commands.add_parser(function.__name__, help=text, description=text,
                                       formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         command.set_defaults(run=function)
         command.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
-        if function in (figures, bench):
-            command.add_argument("--data", default="digits" if function is figures else None, help=HELP["data"])
         if function is bench:
-            command.add_argument("tasks", nargs="*", choices=[[], "train", "heads", "metrics", "explorer", "scaling"],
-                                 help="all of them by default")
+            command.add_argument("tasks", nargs="*", type=benchmark, metavar="TASK",
+                                 help=f"{', '.join(BENCHMARKS)}; all of them by default")
             command.add_argument("--json", metavar="FILE", help="save the numbers")
-        if function in (figures, bench):
+            command.add_argument("--data", help=HELP["data"] + "; photographs that come with scikit-learn by default")
             continue
         command.add_argument("--runs", default="runs", metavar="DIR", help="where trained runs are kept")
         add_config(command)

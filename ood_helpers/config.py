@@ -15,7 +15,7 @@ LESSON = {"digits": LAPTOP, "folder": LAPTOP, "mnist": LAPTOP | {"epochs": 5}, "
           "kmnist": LAPTOP | {"epochs": 5}}
 
 _CIFAR = dict(data="cifar10", lr=0.1, momentum=0.9, augment="crop_flip")
-_ISOMAX = _CIFAR | dict(model="densenetbc_100_12", epochs=300, batch_size=64, nesterov=True, weight_decay=1e-4,
+_ISOMAX = _CIFAR | dict(model="densenet_bc_100_12", epochs=300, batch_size=64, nesterov=True, weight_decay=1e-4,
                         schedule="steps", milestones=(150, 200, 250))
 # The papers' protocols, as their public code has them.
 PRESETS = {
@@ -76,18 +76,21 @@ class Config:
     precision: str = "auto"  # of the network's products: bfloat16 where the machine computes it fast
 
     def __post_init__(self):
+        try:
+            options = dict(self.loss_options)
+        except (TypeError, ValueError):
+            options = {None: None}
+        if not all(isinstance(name, str) and isinstance(value, (bool, int, float, str))
+                   for name, value in options.items()):
+            raise ValueError(f"loss_options must map names to values, not {self.loss_options!r}")
+        object.__setattr__(self, "loss_options", tuple(sorted(options.items())))
+        for field in fields(self):
+            self._check(field)
         losses.recipe(self.loss)
-        defaults = LESSON.get(str(self.data).partition(":")[0], STANDARD) | {"ood": data.ood_names(self.data, self.known)}
+        defaults = LESSON.get(self.data.partition(":")[0], STANDARD) | {"ood": data.ood_names(self.data, self.known)}
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        try:
-            options = tuple(sorted(dict(self.loss_options).items()))
-        except (TypeError, ValueError):
-            raise ValueError(f"loss_options must map names to values, not {self.loss_options!r}") from None
-        object.__setattr__(self, "loss_options", options)
-        for field in fields(self):
-            self._check(field)
         if self.model not in models.BACKBONES:
             raise ValueError(f"unknown model {self.model!r}; known: {', '.join(models.BACKBONES)}")
         for name, known in CHOICES.items():
@@ -101,6 +104,10 @@ class Config:
         value = getattr(self, field.name)
         if field.type is tuple and isinstance(value, list):
             object.__setattr__(self, field.name, value := tuple(value))
+        if field.name in ("milestones", "ood") and value is not None:
+            kind = {"milestones": int, "ood": str}[field.name]
+            if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
+                raise ValueError(f"{field.name} must be of type tuple, of {kind.__name__}, not {value!r}")
         kinds = {float: (int, float)}.get(field.type, field.type)
         wrong = not isinstance(value, kinds) or (isinstance(value, bool) and field.type is not bool)
         if wrong and not (value is None and field.default is None):
@@ -162,7 +169,10 @@ class Config:
 
     def dataset(self):
         """The images it is trained and tested on."""
-        whole = data.load(self.data, known=self.known)
+        size = None
+        if self.model in models.LARGE:
+            size = 256 if self.augment == "resized_crop" else 224  # crops are taken from images a little larger
+        whole = data.load(self.data, known=self.known, size=size)
         whole = whole if self.fold is None else data.folds(whole)[self.fold]
         if self.limit is None:
             return whole

@@ -3,6 +3,7 @@
 ``load`` gives an ID set, ``load_ood`` a set to compare it with. ``SETS`` is the one table of names.
 """
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,7 +143,7 @@ SETS = {
 
 
 def _read(name, root, size, ood=False):
-    root = Path(root).expanduser()
+    root = Path(root or os.environ.get("OOD_DATA", "data")).expanduser()
     if name.startswith("folder:"):
         return _Raw(*folders.read(name.removeprefix("folder:"), root, size, ood))
     if name not in SETS:
@@ -151,7 +152,7 @@ def _read(name, root, size, ood=False):
     return _Raw(*SETS[name].source.read(name, root, size, ood))
 
 
-def load(name, root="data", known=None, size=None):
+def load(name, root=None, known=None, size=None):
     """Load an ID set with fixed train, validation and test parts.
 
     Sets with a test part of their own keep it, and a tenth of their training part is held out for
@@ -159,7 +160,8 @@ def load(name, root="data", known=None, size=None):
     first K classes and gives the others as ``.near`` (their test part, or all of them where the set has
     none of its own); the digits keep six by default. ``size=S`` makes the images S x S pixels; by default
     they keep their size, or get 32 x 32 where that varies, and ImageNet's 256 x 256. ``folder:PATH`` has
-    train/ and test/ with class folders, or class folders that are split. Downloads go to ``root``. Raises
+    train/ and test/ with class folders, or class folders that are split. Downloads go to ``root``,
+    by default the environment's OOD_DATA, else data/ here. Raises
     ValueError for unknown names and unusable folders, FileNotFoundError for what is missing.
 
     >>> digits = load("digits")
@@ -190,7 +192,7 @@ def load(name, root="data", known=None, size=None):
     return ImageSet(name, raw.images[keep], raw.labels[keep], raw.classes[:known], parts, near)
 
 
-def load_ood(name, like, root="data"):
+def load_ood(name, like, root=None):
     """Load an OOD set for the ID set ``like``, in its size and channels; all its images are its "test" part.
 
     "near" are the held-out classes of ``like``; "letters", "patches" and "noise" are made (see

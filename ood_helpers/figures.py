@@ -172,7 +172,8 @@ def regenerate(data="digits", device="auto", notebooks=None):
     stale = [path for path in notebooks if not _unchanged(path, target, ledger.get(path.stem))]
     if stale:
         environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | {
-            "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent)}
+            "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent),
+            "OOD_DATA": os.environ.get("OOD_DATA") or str(here / "data")}
         for path, executed in _execute(stale, environment):
             _write(path if data == "digits" else target / path.name, executed.encode())
             ledger[path.stem] = {"digest": _digest(path), "files": _drawn(target, path.stem)}
@@ -183,33 +184,46 @@ def regenerate(data="digits", device="auto", notebooks=None):
 
 
 def _execute(paths, environment):
-    """Yield each path with its executed notebook as text."""
-    import nbclient
+    """Yield each path with its executed notebook as text, as they finish: two at a time, as there is mostly one core's
+    work in each. What two of them train they train once; see `runs.Checkpoint.alone`."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
     import nbformat
     from tqdm.auto import tqdm
 
     loaded = [(path, nbformat.read(path, as_version=4)) for path in paths]
     total = sum(cell.cell_type == "code" and bool(cell.source.strip())
                 for _, book in loaded for cell in book.cells)
-    with tqdm(total=total, unit="cell", mininterval=0.5) as bar:
-        for path, book in loaded:
-            bar.set_description(path.stem)
-            running, started = [], time.monotonic()
-            client = nbclient.NotebookClient(
-                book, timeout=None, kernel_name="python3", store_widget_state=False,
-                coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}},
-                extra_arguments=["--log-level=ERROR"],  # else a warning that loopback is not encrypted
-                on_cell_execute=lambda cell, cell_index: running.append(cell),
-                on_cell_executed=lambda cell, cell_index, execute_reply: bar.update())
-            try:
-                client.execute(env=environment | {"OOD_NOTEBOOK": path.stem})
-            except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.DeadKernelError) as error:
-                reason = (f"{error.ename}: {error.evalue}" if hasattr(error, "ename")
-                          else "its Python process died, perhaps for want of memory")
-                start = running[-1].source.strip().splitlines()[0]
-                raise ValueError(f"{path.name}, cell [{len(running)}] ({start}): {reason}") from None
-            bar.write(f"{path.stem}: {time.monotonic() - started:.0f} s")
-            yield path, _tidy(book)
+    with tqdm(total=total, unit="cell", mininterval=0.5) as bar, ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(_run, path, book, environment, bar) for path, book in loaded]
+        try:
+            for future in as_completed(found):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure, what has not begun is left
+
+
+def _run(path, book, environment, bar):
+    import asyncio
+
+    import nbclient
+
+    running, started = [], time.monotonic()
+    client = nbclient.NotebookClient(
+        book, timeout=None, kernel_name="python3", store_widget_state=False,
+        coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=["--log-level=ERROR"],  # else a warning that loopback is not encrypted
+        on_cell_execute=lambda cell, cell_index: running.append(cell),
+        on_cell_executed=lambda cell, cell_index, execute_reply: bar.update())
+    try:
+        asyncio.run(client.async_execute(env=environment | {"OOD_NOTEBOOK": path.stem}))
+    except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.DeadKernelError) as error:
+        reason = (f"{error.ename}: {error.evalue}" if hasattr(error, "ename")
+                  else "its Python process died, perhaps for want of memory")
+        start = running[-1].source.strip().splitlines()[0]
+        raise ValueError(f"{path.name}, cell [{len(running)}] ({start}): {reason}") from None
+    bar.write(f"{path.stem}: {time.monotonic() - started:.0f} s")
+    return path, _tidy(book)
 
 
 def _tidy(book):

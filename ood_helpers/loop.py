@@ -7,7 +7,7 @@ from torch import nn
 
 from .distributed import Team
 
-SNAPSHOTS = 8  # epochs at which more logits are kept, for scrubbing through training
+SNAPSHOTS = 6  # epochs at which more logits are kept, for scrubbing through training
 ALONE = Team()
 
 
@@ -119,8 +119,8 @@ def one_epoch(network, criterion, optimise, scheduler, images, labels, batch_siz
     return total
 
 
-@torch.no_grad()
-def outputs(network, images, batch_size=1000):
+@torch.inference_mode()
+def outputs(network, images, batch_size=250):
     """Features (N, D) and logits (N, C) of uint8 images (N, C, H, W), float32, in evaluation mode."""
     network.eval()
     device = device_of(network)
@@ -145,14 +145,15 @@ class History:
     def __init__(self, network, criterion, sets, labels, epochs):
         self.network, self.criterion, self.labels = network, criterion, labels
         self.kept = {int(epoch) for epoch in np.geomspace(1, epochs, SNAPSHOTS - 1).round()} | {0}
-        narrow = min(max(len(sets["train"]) // 50, 32), 1000)
-        wide = max(narrow, min(4 * narrow, 1000))
+        narrow = min(max(len(sets["train"]) // 50, 24), 1000)
+        wide = max(narrow, min(5 * narrow, 1000))
         self.wide = {name: min(len(images), wide) for name, images in sets.items()}
         self.narrow = {name: min(count, narrow) for name, count in self.wide.items()}
         self.images = torch.cat([images[: self.wide[name]] for name, images in sets.items()]).to(device_of(network))
         starts = np.cumsum([0, *self.wide.values()])
         self.few = torch.cat([torch.arange(start, start + count)
                               for start, count in zip(starts, self.narrow.values())]).to(self.images.device)
+        self.few_images = self.images[self.few]
         self.logits, self.snapshots, self.records = [], [], {"epoch": [], "loss": [], "seconds": []}
 
     def look(self, epoch, loss, seconds):
@@ -160,7 +161,7 @@ class History:
             self.snapshots.append(outputs(self.network, self.images)[1])
             self.logits.append(self.snapshots[-1][self.few])
         else:
-            self.logits.append(outputs(self.network, self.images[self.few])[1])
+            self.logits.append(outputs(self.network, self.few_images)[1])
         told = {"epoch": epoch, "loss": loss, "seconds": round(seconds, 4)}
         for name, module, attribute in (("temperature", self.criterion, "temperature"),
                                         ("margin", self.criterion, "margin"),

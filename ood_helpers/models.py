@@ -170,6 +170,7 @@ BACKBONES = {  # each starts as in the code of the paper that it is for; OpenOOD
     "resnet50_224": partial(large, name="resnet50"),
     "resnet50_pretrained": partial(large, name="resnet50"),
 }
+LARGE = ("resnet18_224", "resnet50_224", "resnet50_pretrained")
 PRETRAINED = {"resnet50_pretrained": "ResNet50_Weights.IMAGENET1K_V1"}
 
 

@@ -9,7 +9,7 @@ from .config import PRESETS, Config
 from .tables import latex_text, spread
 from .training import choose_temperature, fit_all
 
-MODELS = {"densenetbc_100_12": "densenetbc100", "wrn_28_10": "wideresnet2810", "resnet18_224": "resnet18"}
+MODELS = {"densenet_bc_100_12": "densenetbc100", "wrn_28_10": "wideresnet2810", "resnet18_224": "resnet18"}
 SCORES = {"msp": "mps", "min_distance": "mds", "entropy": "es"}  # ours to the papers' names
 METRICS = {"accuracy": "accuracy", "ece": "ECE, calibrated", "auroc": "AUROC", "aupr": "AUPR (ID positive)",
            "tnr_at_tpr95": "TNR at 95 % TPR", "fpr95": "FPR95 (ID positive)"}
@@ -30,10 +30,10 @@ class Paper:
 
 _SOFTMAX, _LOGITNORM = ("softmax", "msp"), ("logitnorm", "msp")
 PAPERS = {
-    "dismax": Paper("dismax", "dismax", ("densenetbc_100_12", "resnet34", "wrn_28_10"),
+    "dismax": Paper("dismax", "dismax", ("densenet_bc_100_12", "resnet34", "wrn_28_10"),
                     (_SOFTMAX, ("isomaxplus", "min_distance"), ("dismax_fpr", "mmles")),
                     {"cifar100": ("aupr",), "cifar10": ("aupr",), "svhn": ("aupr",), None: ("auroc", "fpr95")}),
-    "isomaxplus": Paper("isomaxplus", "isomax", ("densenetbc_100_12", "resnet110"),
+    "isomaxplus": Paper("isomaxplus", "isomax", ("densenet_bc_100_12", "resnet110"),
                         (("softmax", "entropy"), ("isomax", "entropy"), ("isomaxplus", "min_distance")),
                         {None: ("tnr_at_tpr95", "auroc")}),
     "logitnorm": Paper("logitnorm", "logitnorm", ("wrn_40_2",), (_SOFTMAX, _LOGITNORM), {None: ("fpr95", "auroc")}),

@@ -76,7 +76,7 @@ class Run:
     def load_model(self):
         """The trained network, in evaluation mode, on the CPU."""
         network = models.build(self.config.model, len(self.classes), self.shape, self.config.recipe.head,
-                               self.config.dropout)
+                               self.config.dropout, pretrained=False)
         network.load_state_dict(torch.load(self.path / "weights.pt", weights_only=True, map_location="cpu"))
         return network.eval()
 
@@ -223,6 +223,7 @@ class Checkpoint:
     def alone(self):
         """Hold this training's lock; whoever comes second waits and says so. A dead process holds no lock."""
         from filelock import FileLock, Timeout
+        from tqdm.auto import tqdm
 
         with _says_where(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -230,8 +231,14 @@ class Checkpoint:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"{self.path.stem} is being trained by another process; waiting for it")
-            lock.acquire()
+            text = f"waiting for another process, which trains {self.path.stem} [{{elapsed}}<?]"
+            with tqdm(bar_format=text, leave=False) as bar:
+                while True:
+                    try:
+                        lock.acquire(timeout=1)
+                        break
+                    except Timeout:
+                        bar.refresh()
         try:
             for left in self.folder.glob(f"{self.path.stem}.[0-9]*"):  # of a process killed while it wrote
                 left.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
 """What every test starts from: one thread, no window, no deadline; figures of a test end with it."""
+import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on networks this small only wait for each other
@@ -11,7 +12,28 @@ import pytest  # noqa: E402
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile("ood", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("ood")
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("ood"), max_examples=12_000)
+hypothesis.settings.load_profile("long" if os.environ.get("OOD_LONG") else "ood")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """With OOD_REPORT, how many generated cases each property test went through, for tests/long_report.md."""
+    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if handle is None or "OOD_REPORT" not in os.environ:
+        yield
+        return
+    original, count = handle.inner_test, [0]
+
+    def counted(*arguments, **keywords):
+        count[0] += 1
+        return original(*arguments, **keywords)
+    handle.inner_test = counted
+    outcome = yield
+    handle.inner_test = original
+    if outcome.excinfo is None:
+        with open(os.environ["OOD_REPORT"], "a") as file:
+            file.write(json.dumps({"test": "generated cases", "of": item.name, "cases": count[0]}) + "\n")
 
 
 @pytest.fixture(autouse=True)

@@ -218,9 +218,10 @@ def test_the_lock_of_a_dead_process_holds_nobody(tmp_path, capsys):
         time.sleep(0.001)
     threading.Timer(0.5, process.kill).start()
     training.fit(replace(BASE, epochs=1), tmp_path, "cpu", progress=False)  # another training does not wait ...
-    assert "waiting" not in capsys.readouterr().out
+    assert "waiting" not in capsys.readouterr().err
     with Checkpoint(BASE, tmp_path).alone():  # ... this one does, says so, and no longer than the other lives
         assert not process.is_alive()
+    assert "waiting for another process" in capsys.readouterr().err
     process.join()
 
 
@@ -306,7 +307,7 @@ def test_a_pickle_in_a_runs_folder_is_not_run(tmp_path, monkeypatch):
     ({"epoch": 3}, "unknown field 'epoch' in a configuration; known: data, loss"),
     ({"epochs": "3"}, "epochs must be of type int, not '3'"), ({"seed": True}, "seed must be of type int"),
     ({"loss_options": 5}, "loss_options must map names to values"), ({"ood": "near"}, "ood must be of type tuple"),
-    ({"loss": "sofmax"}, "unknown loss"), ({"data": ["digits"]}, "data must be"), ({"lr": None}, None)])
+    ({"loss": "sofmax"}, "unknown loss"), ({"data": ["digits"]}, "data must be of type str"), ({"lr": None}, None)])
 def test_configurations_from_outside_are_checked_field_by_field(change, message):
     from dataclasses import asdict
 
