@@ -1,4 +1,4 @@
-# make lab | make figures | make test: each sets up what it needs first (make setup), once.
+# make lab | make figures | make test | make course | make site: each sets up what it needs first (make setup), once.
 PYTHON ?= python3
 DATA   ?= digits
 DEVICE ?= auto
@@ -9,10 +9,10 @@ export DATA DEVICE OOD_DATA
 VENV := .venv
 PY   := $(VENV)/bin/python
 # The first file that is newer than the tests' last success.
-CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml .ci \
+CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml CITATION.cff .ci \
 	-newer $(VENV)/tested -not -path '*/__pycache__*' -not -path '*/.*_checkpoints*' 2>/dev/null | head -n 1)
 
-.PHONY: lab figures test test-long setup always
+.PHONY: lab figures test test-long course site setup always
 
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
 lab: $(VENV)/installed
@@ -34,6 +34,22 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 test-long: $(VENV)/installed
 	$(PY) tests/long_report.py tests/test_reliability.py tests/test_losses.py tests/test_scores.py \
 	  tests/test_metrics.py tests/test_calibration.py tests/test_data.py tests/test_config.py
+
+# Made from the notebooks as they are, with their outputs; anew only where something is newer than what was made.
+SOURCES = $(wildcard notebooks/*.ipynb ood_helpers/*.py ood_helpers/static/* figures/digits/*.json)
+
+course: course/made
+	@echo "Students' and teachers' notebooks and slides are in course/."
+
+site: site/index.html
+	@echo "Open site/index.html in a browser; it needs no network."
+
+course/made: $(SOURCES) | $(VENV)/installed
+	@$(PY) -m ood_helpers.course course
+	@touch $@
+
+site/index.html: $(SOURCES) | $(VENV)/installed
+	@$(PY) -m ood_helpers.course site
 
 setup: $(VENV)/installed
 

@@ -7,7 +7,7 @@ PANELS, ENTRIES = 6, 5  # more are only counted: a text that is read aloud has t
 
 
 def describe(fig):
-    """What `fig` shows, panel by panel: labels, and the telling numbers of each curve, histogram, table or bar.
+    """What `fig` shows, panel by panel: labels, and the telling numbers of each curve, histogram, table, bar.
 
     >>> from matplotlib.figure import Figure
     >>> ax = Figure().subplots()
@@ -120,6 +120,11 @@ def _bars(ax):
         if type(container).__name__ == "BarContainer" and container.patches:
             upright = container.orientation == "vertical"
             sizes = np.array([bar.get_height() if upright else bar.get_width() for bar in container.patches])
+            axis = ax.xaxis if upright else ax.yaxis
+            names = [label.get_text() for label in axis.get_ticklabels()]
+            if len(names) == len(sizes) <= ENTRIES + 3 and all(names):
+                yield ", ".join(f"{name}: {_number(size)}" for name, size in zip(names, sizes))
+                continue
             sizes = sizes[np.isfinite(sizes) & (sizes != 0)]
             if len(sizes):
                 name, low, high = _named(container) or "bars", _number(sizes.min()), _number(sizes.max())

@@ -270,7 +270,7 @@ def test_notebook_is_committed_executed_small_and_without_widget_state(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_defines_at_most_the_function_it_teaches_and_asserts(path):
     source = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]
-                       if cell["cell_type"] == "code")
+                       if cell["cell_type"] == "code" and not cell["metadata"].get("tags"))  # exercises define more
     tree = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.M))
     assert sum(isinstance(node, ast.FunctionDef) for node in ast.walk(tree)) <= 1
     assert any(isinstance(node, ast.Assert) for node in ast.walk(tree))

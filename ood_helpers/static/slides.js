@@ -1,0 +1,17 @@
+// Slides without a framework: keys move from section to section, the address keeps the place.
+const slides = [...document.querySelectorAll("section")];
+const steps = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1, Home: -1e9, End: 1e9 };
+const shown = () => slides.reduce((best, slide, k) => (
+  Math.abs(slide.getBoundingClientRect().top) < Math.abs(slides[best].getBoundingClientRect().top) ? k : best), 0);
+const show = (k) => {
+  const slide = slides[Math.max(0, Math.min(slides.length - 1, k))];
+  slide.scrollIntoView();
+  slide.focus({ preventScroll: true });
+  history.replaceState(null, "", `#${slides.indexOf(slide) + 1}`);
+};
+addEventListener("keydown", (event) => {
+  if (!(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("a, pre")) return;
+  event.preventDefault();
+  show(shown() + steps[event.key]);
+});
+if (location.hash) show(location.hash.slice(1) - 1);
