@@ -255,7 +255,7 @@ def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_so
 def test_the_plan_names_every_notebook_and_its_commands_exist():
     readme = (ROOT / "README.md").read_text()
     plan = readme[readme.index("## Teaching"):]
-    for word in ("45 minutes", "90 minutes", "180 minutes", "Binder", "Colab", "thirty students", "make course",
+    for word in ("45 minutes", "90 minutes", "180 minutes", "Binder", "Colab", "Thirty students", "make course",
                  "make site", *(stem[:2] for stem in BOOKS)):
         assert word in plan, word
     makefile = (ROOT / "Makefile").read_text()
