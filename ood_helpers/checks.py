@@ -3,12 +3,14 @@
 No constant passes, and neither does the package's own helper in the student's place.
 """
 import copy
+import itertools
 import re
 import sys
 
 import numpy as np
 
 EXERCISES = {}
+_draws = itertools.count()
 
 
 class Hint(Exception):
@@ -21,7 +23,7 @@ def exercise(function):
 
 
 def run(answer, *inputs, but=("ood_helpers",)):
-    """What a student's function gives for copies of `inputs`; a Hint if it fails or calls a module of `but`."""
+    """What a student's function gives for copies of `inputs`, or a Hint: it fails, or calls `but`."""
     if not callable(answer):
         raise Hint("hand over the function itself, without calling it.")
     called, before = set(), sys.getprofile()
@@ -66,7 +68,9 @@ def compare(found, expected, traps, otherwise):
             raise Hint(hint)
     if found.shape != expected.shape:
         raise Hint(f"the result has the shape {found.shape}; it should have {expected.shape}.")
-    raise Hint("there is a NaN or an infinity in the result. Which number became too large?" if not np.isfinite(found).all() else otherwise)
+    if not np.isfinite(found).all():
+        raise Hint("there is a NaN or an infinity in the result. Which number became too large?")
+    raise Hint(otherwise)
 
 
 def predicted(answer, measured, think):
@@ -93,6 +97,11 @@ def softmax(z):
     return z / z.sum(-1, keepdims=True)
 
 
+def fresh():
+    """A generator for the next check: other numbers each time, the same when a notebook starts anew."""
+    return np.random.default_rng([7, next(_draws)])
+
+
 def random_logits(rows=40, classes=6, scale=3.0):
-    random = np.random.default_rng()
+    random = fresh()
     return random.normal(0, scale, (rows, classes)), random.integers(classes, size=rows)

@@ -29,4 +29,4 @@ def verdict(name, answer, *given):
     except Hint as hint:
         return False, str(hint)
     except Exception as error:  # an answer of a kind that nobody thought of
-        return False, f"this cannot be judged ({type(error).__name__}: {error}). Look at the answer's type and shape."
+        return False, f"this cannot be judged: {type(error).__name__}: {error}. Look at its type and shape."

@@ -2,7 +2,7 @@
 import numpy as np
 import torch
 
-from .checks import Hint, auroc, compare, exercise, predicted, random_logits, run, softmax
+from .checks import Hint, auroc, compare, exercise, fresh, predicted, random_logits, run, softmax
 
 # 1. Softmax is overconfident
 
@@ -52,17 +52,19 @@ def msp(function):
         "the largest of each column: axis?": softmax(z).max(0),
         "the smallest probability, not the largest.": softmax(z).min(1),
         "the axis of the sum: each image's probabilities add up to 1.": softmax(z.T).T.max(1)},
-        "not the largest softmax probability of each row. Is it right while no logit is as large as 1000? What "
-        "may you take away from all logits of an image?")
+        "not the largest softmax probability of each row. Is it right while no logit is as large as 1000? "
+        "What may you take away from all logits of an image?")
     return "right, also at logits of 1000. A shift changes no softmax; notebook 4 meets this again."
 
 
 def toy_detector():
     """A small random network of 16 pixels and 4 classes, and an image that it is unsure of."""
-    network = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(fresh().integers(2**31)))
+        network = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+        images = torch.rand(200, 16)
     for parameter in network.parameters():
         parameter.data.mul_(3).requires_grad_(False)
-    images = torch.rand(200, 16)
     return network, images[network(images).softmax(1).amax(1).argmin()]
 
 
@@ -114,7 +116,7 @@ def smallest_change(attack):
 
 @exercise
 def auroc_survives(answer):
-    random = np.random.default_rng()
+    random = fresh()
     known, strange = random.normal(20, 4, 200), random.normal(15, 3, 300)  # both far above 0
     everything = np.concatenate([known, strange])
     before, changes = auroc(known, strange), {
@@ -133,7 +135,7 @@ def auroc_survives(answer):
 
 @exercise
 def colleague(function):
-    random = np.random.default_rng()
+    random = fresh()
     for centre in (26, 0.5):
         known, strange = random.normal(centre + 5, 4, 300), random.normal(centre, 4, 400)
         strange[:50] = known[:50]  # ties
@@ -156,7 +158,7 @@ def colleague(function):
 
 @exercise
 def threshold_95(function, positive):
-    random = np.random.default_rng()
+    random = fresh()
     for n in (40, 217, 333):
         s, wanted = random.normal(5, 3, n), -(-19 * n // 20)
         t = np.asarray(run(function, s), float)
@@ -182,7 +184,7 @@ def threshold_95(function, positive):
 
 @exercise
 def kappa(function):
-    random = np.random.default_rng()
+    random = fresh()
     truth = random.choice(4, 120, p=(0.6, 0.2, 0.15, 0.05))
     named = np.where(random.uniform(size=120) < 0.7, truth, random.choice(4, 120, p=(0.3, 0.3, 0.2, 0.2)))
     table = np.histogram2d(truth, named, bins=4, range=((0, 4), (0, 4)))[0] / 120
@@ -201,7 +203,7 @@ def kappa(function):
 
 @exercise
 def honest_epoch(function):
-    random = np.random.default_rng()
+    random = fresh()
     for _ in range(3):
         validation, test = (random.uniform(0.5, 1, (5, 20)) for _ in range(2))
         chosen, folds = validation.argmax(1), np.arange(5)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .checks import Hint, auroc, compare, exercise, predicted, random_logits, run, softmax
+from .checks import Hint, auroc, compare, exercise, fresh, predicted, random_logits, run, softmax
 
 # 2. The norm of the logits grows
 
@@ -48,7 +48,7 @@ def softmax_gradient(function):
 
 @exercise
 def norm_needed(function):
-    random = np.random.default_rng()
+    random = fresh()
     for _ in range(5):
         q, k = random.uniform(0.5, 0.9999), int(random.integers(3, 200))
         gap, odds = np.sqrt(k / (k - 1)), np.log(q / (1 - q))
@@ -67,7 +67,7 @@ def norm_needed(function):
 def logitnorm(function):
     for batch in (5, 40):
         z, y = map(torch.tensor, random_logits(batch))
-        tau, norm = np.random.default_rng().uniform(0.05, 0.9), z.norm(dim=1, keepdim=True)
+        tau, norm = fresh().uniform(0.05, 0.9), z.norm(dim=1, keepdim=True)
         compare(run(function, z, y, tau), F.cross_entropy(z / (norm * tau), y), {
             "times tau? A small tau should make the logits long.": F.cross_entropy(z / norm * tau, y),
             "the norm of the whole batch; each image has its own.": F.cross_entropy(z / (z.norm() * tau), y),
@@ -87,7 +87,7 @@ def logitnorm(function):
 
 @exercise
 def tau_for_floor(function):
-    random = np.random.default_rng()
+    random = fresh()
     for _ in range(5):
         tau, k = random.uniform(0.15, 1.5), int(random.integers(3, 100))
         gap = np.sqrt(k / (k - 1))
@@ -114,12 +114,12 @@ class Candidate:
     @property
     def test_auroc(self):
         self.seen.append(self.tau)
-        return np.random.default_rng().uniform(0.8, 1)
+        return fresh().uniform(0.8, 1)
 
 
 @exercise
 def pick_tau(function):
-    random = np.random.default_rng()
+    random = fresh()
     for _ in range(8):
         columns = [np.sort(random.uniform(low, 1, 7)) for low in (0.03, 0)]
         columns += list(random.uniform(0.8, 1, (2, 7)))
@@ -174,7 +174,7 @@ def which_margins(answer):
 @exercise
 def margin_slope(function):
     z, y = map(torch.tensor, random_logits())
-    for m in np.random.default_rng().uniform(0, 3, 3):
+    for m in fresh().uniform(0, 3, 3):
         one, norm = F.one_hot(y, z.shape[1]), z.norm(dim=1, keepdim=True)
         wrong = 1 - ((z - m * one) / norm).softmax(1).gather(1, y[:, None])
         compare(run(function, z, y, float(m)), (wrong / norm).mean(), {
@@ -214,7 +214,7 @@ def positive_temperature(function):
 
 @exercise
 def isomaxplus_logits(function):
-    random = np.random.default_rng()
+    random = fresh()
     x, w, s = torch.tensor(random.normal(size=(30, 8))), torch.tensor(random.normal(size=(5, 8))), -1.7
     unit = torch.cdist(F.normalize(x), F.normalize(w))
     compare(run(function, x, w, s), -abs(s) * unit, {
@@ -234,7 +234,7 @@ def isomaxplus_logits(function):
 
 @exercise
 def mosaic_targets(function):
-    random = np.random.default_rng()
+    random = fresh()
     drawn = torch.tensor(random.integers(6, size=(40, 4)))
     drawn[0] = torch.tensor([2, 2, 2, 5])
     buggy = torch.zeros(40, 6).double()

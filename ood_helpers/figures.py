@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from . import __version__
+from . import __version__, captions
 
 PACKAGE = Path(__file__).parent
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "seaborn")
@@ -87,10 +87,10 @@ def folder(data=None):
 def save_figure(fig, name, data=None, configs=(), **facts):
     """Write figures/<data>/<name>.pdf, .png (150 dpi) and .json, and return the PDF's path.
 
-    The JSON is the figure's passport: the configs (or runs) it was drawn from with their hashes and seeds,
-    the versions, the command that draws it again, and any `facts`. Nothing in the three files depends on the
-    time of day, so the same figure gives the same bytes; files that would not change are left untouched.
-    `data` is the name of the in-distribution set, by default the environment's DATA.
+    The JSON is the figure's passport: the figure in words ("alt"), the configs (or runs) it was drawn from with
+    their hashes and seeds, the versions, the command that draws it again, and any `facts`. Nothing in the three
+    files depends on the time of day, so the same figure gives the same bytes; files that would not change are
+    left untouched. `data` is the name of the in-distribution set, by default the environment's DATA.
 
     >>> import tempfile, matplotlib.pyplot as plt
     >>> os.environ["OOD_FIGURES"] = tempfile.mkdtemp()
@@ -105,7 +105,7 @@ def save_figure(fig, name, data=None, configs=(), **facts):
         buffer = io.BytesIO()
         fig.savefig(buffer, format=suffix[1:], dpi=150, metadata=metadata)
         _write(target.with_suffix(suffix), buffer.getvalue())
-    _write_passport(target, data, configs, facts)
+    _write_passport(target, data, configs, {"alt": captions.describe(fig)} | facts)
     return target.with_suffix(".pdf")
 
 
