@@ -8,6 +8,8 @@ export DATA DEVICE OOD_DATA
 
 VENV := .venv
 PY   := $(VENV)/bin/python
+# These measure how fast a page answers, and so run alone.
+BROWSER := tests/test_browser.py
 # The first file that is newer than the tests' last success.
 CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml CITATION.cff .ci \
 	-newer $(VENV)/tested -not -path '*/__pycache__*' -not -path '*/.*_checkpoints*' 2>/dev/null | head -n 1)
@@ -27,7 +29,8 @@ test: $(VENV)/tested
 	@echo "The tests passed and nothing has changed since; make -B test runs them again."
 
 $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(BROWSER))
+	$(PY) -m pytest $(BROWSER)
 	@touch $@
 
 # Kills, flips and generated cases by the thousand; what they came to is written to tests/long_report.md.

@@ -141,7 +141,7 @@ def scikit_learn(id_scores, ood_scores):
 
 
 def pytorch_ood(id_scores, ood_scores):
-    from pytorch_ood.utils import OODMetrics
+    from pytorch_ood.metrics import OODMetrics
 
     judge = OODMetrics()
     scores = torch.from_numpy(np.concatenate([-id_scores, -ood_scores]))  # there, higher is more OOD

@@ -29,6 +29,7 @@ class Team:
         team.rank = dist.get_rank()
         try:
             yield team
+            dist.barrier()  # nobody's connections close while another still talks
         finally:
             if mine:
                 dist.destroy_process_group()
@@ -73,17 +74,29 @@ class Team:
         return box
 
 
+class _Sum(torch.autograd.Function):
+    """Over the processes; each one's gradient is the sum of everybody's."""
+
+    @staticmethod
+    def forward(ctx, x):
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _Sum.forward(ctx, grad.contiguous())
+
+
 class WholeBatchNorm(nn.BatchNorm2d):
     """Batch norm by the statistics of all processes' parts; torch's own SyncBatchNorm needs a GPU."""
 
     def forward(self, x):
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         x32 = x.float()
         moments = torch.stack([x32.mean((0, 2, 3)), x32.square().mean((0, 2, 3))])
-        mean, square = all_reduce(moments) / dist.get_world_size()
+        mean, square = _Sum.apply(moments) / dist.get_world_size()
         variance = (square - mean.square()).clamp_min(0)
         with torch.no_grad():
             count = x.numel() // x.shape[1] * dist.get_world_size()

@@ -9,8 +9,11 @@ class _Drop(torch.autograd.Function):
         # A 64-bit draw decides four elements; one at a time, as in torch's own dropout on the CPU, the draws
         # take half of a wide network's time. The probability is exact to 2^-16, and the scale fits it, so the
         # mean stays.
-        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)
-        keep = (bits[: x.numel()] >= cut - 2**15).to(x.dtype).mul_(2**16 / (2**16 - cut))
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)[: x.numel()]
+        scale = torch.tensor(2**16 / (2**16 - cut), dtype=x.dtype)
+        keep = bits.ge_(cut - 2**15)
+        # in place, since a fresh tensor of this size costs more than what is computed in it: 0 or the scale's bits
+        keep = keep.mul_(scale.view(torch.int16)).view(x.dtype) if x.element_size() == 2 else keep * scale
         keep = keep.as_strided(x.shape, x.stride())
         ctx.save_for_backward(keep)
         return x * keep

@@ -12,7 +12,7 @@ import pytest  # noqa: E402
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile("ood", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("ood"), max_examples=12_000)
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("ood"), max_examples=8_000)
 hypothesis.settings.load_profile("long" if os.environ.get("OOD_LONG") else "ood")
 
 

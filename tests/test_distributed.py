@@ -33,6 +33,7 @@ def test_two_processes_learn_what_one_does(tmp_path, loss):
         torch.testing.assert_close(theirs[name], value, rtol=1e-4, atol=1e-5, msg=lambda text: f"{name}: {text}")
     np.testing.assert_allclose(together.history["loss"][1:], alone.history["loss"][1:], rtol=1e-4)
     assert done.stdout.count("seed 0") == 1  # one writer
+    assert "Warning" not in done.stderr
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(tmp_path):

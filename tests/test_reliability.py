@@ -23,6 +23,8 @@ from ood_helpers import runs, training
 from ood_helpers.config import Config
 from ood_helpers.runs import Checkpoint, DamagedRun, find, read
 
+# Python 3.12 warns of a fork beside threads; the children here only train, on one thread.
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 LONG = bool(os.environ.get("OOD_LONG"))
 BASE = Config(epochs=40, limit=96, ood=("near",), dropout=0.2)
 CONFIGS = {"softmax": BASE, "meln": replace(BASE, loss="meln", loss_options={"positive_temperature": True}),

@@ -212,18 +212,18 @@ def test_the_fast_loop_learns_what_the_plain_loop_learns():
             torch.manual_seed(seed)
             network = models.build("resnet18_w16", 6, (3, 16, 16), torch.nn.Linear).standardise_by(images)
             if kind == "plain":
-                loop = bench.PlainLoop(network, criterion, images, labels, 32, "cpu")
-                loop.optimise.param_groups[0]["lr"] = 0.02
+                plain_loop = bench.PlainLoop(network, criterion, images, labels, 32, "cpu")
+                plain_loop.optimise.param_groups[0]["lr"] = 0.02
                 for _ in range(5):
-                    loop()
+                    plain_loop()
             else:
                 network.to(memory_format=torch.channels_last)
                 optimise = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4, fused=True)
                 constant = torch.optim.lr_scheduler.ConstantLR(optimise, 1.0)
                 for epoch in range(5):
                     loop.one_epoch(network, criterion, optimise, constant, images, labels, 32,
-                                       torch.Generator().manual_seed(epoch), "crop_flip",
-                                       loop.precision(torch.device("cpu")))
+                                   torch.Generator().manual_seed(epoch), "crop_flip",
+                                   loop.precision(torch.device("cpu")))
             found.append(metrics.accuracy(loop.outputs(network, test)[1], test_labels))
     plain, fast = accuracy.values()
     assert np.mean(plain) > 0.7, accuracy
