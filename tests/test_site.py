@@ -87,6 +87,7 @@ def test_every_picture_is_told_in_words_with_its_numbers_and_has_a_caption(built
         captions_ = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.S)
         assert len(captions_) == text.count("<figure>") >= len(pictures)
         assert all(re.search(r"\d", caption) for caption in captions_)
+        assert not {html.escape(each["alt"]) for each in pictures} & set(captions_)  # a finding, not the picture again
 
 
 def test_explorers_stand_where_the_notebooks_have_them_and_begin_in_their_state(built):
