@@ -151,13 +151,13 @@ def _write_passport(target, data, configs, facts):
     _write(target.with_suffix(".json"), f"{text}\n".encode())
 
 
-def regenerate(data="digits", device="auto", notebooks=None, prepare=None):
+def regenerate(data="digits", device="auto", notebooks=None):
     """Run the notebooks (all of notebooks/, or the given paths) on `data` and so draw figures/<data>.
 
     On digits a notebook is written back where it was, so that its outputs can be read without running it;
     on any other set it goes beside the figures. A notebook whose text, package and figures are unchanged
-    since its last run is not run again; before the first that is, `prepare(data, device, runs)` is called. A
-    cell that fails raises ValueError, in one sentence, and leaves its notebook as it was.
+    since its last run is not run again. A cell that fails raises ValueError, in one sentence, and leaves its
+    notebook as it was.
     """
     here, started = root(), time.monotonic()
     notebooks = [Path(path) for path in notebooks or sorted((here / "notebooks").glob("*.ipynb"))]
@@ -171,8 +171,8 @@ def regenerate(data="digits", device="auto", notebooks=None, prepare=None):
     ledger = json.loads(ledger_path.read_text()) if ledger_path.exists() else {}
     stale = [path for path in notebooks if not _unchanged(path, target, ledger.get(path.stem))]
     if stale:
-        if prepare:
-            prepare(data, device, runs)
+        if sum("lesson(" in path.read_text() for path in stale) > 1:
+            _train_lesson(data, device, runs)
         environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | {
             "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent),
             "OOD_DATA": os.environ.get("OOD_DATA") or str(here / "data")}
@@ -183,6 +183,14 @@ def regenerate(data="digits", device="auto", notebooks=None, prepare=None):
     drawn = sum(name.endswith(".json") for path in notebooks for name in ledger[path.stem]["files"])
     print(f"{len(stale)} of {len(notebooks)} notebooks run in {time.monotonic() - started:.0f} s; "
           f"{drawn} figures in {os.path.relpath(target)}")
+
+
+def _train_lesson(data, device, runs):
+    """Train what the notebooks share, all cores at it, before they ask for it one by one."""
+    from .config import Config
+    from .training import lesson
+
+    lesson(Config(data=data), seeds=3, runs=runs, device=device)
 
 
 def _execute(paths, environment):
@@ -296,17 +304,9 @@ def _write(path, content):
     os.replace(beside, path)
 
 
-def train_lesson(data, device, runs):
-    """Train what the notebooks share, all cores at it, before they ask for it one by one."""
-    from .config import Config
-    from .training import lesson
-
-    lesson(Config(data=data), seeds=3, runs=runs, device=device)
-
-
 if __name__ == "__main__":
     try:
-        regenerate(os.environ.get("DATA", "digits"), os.environ.get("DEVICE", "auto"), prepare=train_lesson)
+        regenerate(os.environ.get("DATA", "digits"), os.environ.get("DEVICE", "auto"))
     except ValueError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
