@@ -218,9 +218,9 @@ def test_the_lock_of_a_dead_process_holds_nobody(tmp_path, capsys):
     lock = Checkpoint(BASE, tmp_path).path.with_suffix(".lock")
     while not lock.exists():
         time.sleep(0.001)
-    threading.Timer(0.5, process.kill).start()
     training.fit(replace(BASE, epochs=1), tmp_path, "cpu", progress=False)  # another training does not wait ...
     assert "waiting" not in capsys.readouterr().err
+    threading.Timer(0.5, process.kill).start()
     with Checkpoint(BASE, tmp_path).alone():  # ... this one does, says so, and no longer than the other lives
         assert not process.is_alive()
     assert "waiting for another process" in capsys.readouterr().err
