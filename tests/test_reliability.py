@@ -105,16 +105,16 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(name, whole, tmp_path)
 
 def train_until_write(config, folder, number):
     """Die in the middle of the given write: after the bytes, before the rename."""
-    count, original = [0], os.replace
+    count = [0]
 
-    def replace_or_die(*arguments):
-        count[0] += 1
-        if count[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments)
-    os.replace = replace_or_die
-    rename = Path.rename
-    Path.rename = lambda path, target: (replace_or_die if number < 0 else rename)(path, target)
+    def mortal(rename):
+        def rename_or_die(*arguments):
+            count[0] += 1
+            if count[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rename(*arguments)
+        return rename_or_die
+    os.replace, Path.rename = mortal(os.replace), mortal(Path.rename)
     train(config, folder)
 
 
