@@ -69,7 +69,14 @@ def add_config(parser):
 def config_from(args):
     from .config import Config
 
-    return Config(**{field.name: getattr(args, field.name) for field in fields(Config) if field.name in args})
+    return Config(**given(args))
+
+
+def given(args):
+    """The fields of Config that were named on the command line."""
+    from .config import Config
+
+    return {field.name: getattr(args, field.name) for field in fields(Config) if field.name in args}
 
 
 def train(args):
@@ -106,13 +113,11 @@ def table(args):
 
 
 def paper(args):
-    from dataclasses import fields
-
     from . import papers
-    from .config import PRESETS, Config
+    from .config import PRESETS
     from .training import cluster
 
-    changes = {field.name: getattr(args, field.name) for field in fields(Config) if field.name in args}
+    changes = given(args)
     data = changes.get("data", PRESETS[papers.PAPERS[args.paper].preset]["data"])
     with cluster(args.backend, args.scheduler):
         rows = papers.table(args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs,

@@ -62,23 +62,23 @@ def fit(config, runs="runs", device=None, progress=True):
     """
     device = pick_device(device)
     with Team.assemble(device) as team:
-        if team.told(_whole(config, runs)):
-            return find(config, runs)
-        checkpoint = Checkpoint(config, runs)
-        with checkpoint.alone() if team.rank == 0 else nullcontext():
-            if not team.told(_whole(config, runs, say=False)):  # or else another process was faster
-                _train(config, runs, device, team, checkpoint, progress)
-            return find(config, runs)
+        run = _found(config, runs)
+        if not team.told(run is not None):
+            checkpoint = Checkpoint(config, runs)
+            with checkpoint.alone() if team.rank == 0 else nullcontext():
+                if not team.told(_found(config, runs, say=False) is not None):  # or else another process was faster
+                    _train(config, runs, device, team, checkpoint, progress)
+        return run or find(config, runs)
 
 
-def _whole(config, runs, say=True):
-    """Whether there is a run to be found; a damaged one is told of and counts as none."""
+def _found(config, runs, say=True):
+    """The run, if there is a whole one; a damaged one is told of and counts as none."""
     try:
-        return find(config, runs) is not None
+        return find(config, runs)
     except DamagedRun as error:
         if say:
             print(f"{error}; training it again")
-        return False
+        return None
 
 
 def _train(config, runs, device, team, checkpoint, progress):
@@ -227,7 +227,8 @@ def fit_all(configs, runs="runs", device=None, progress=True):
     from tqdm.auto import tqdm
 
     configs, runs = list(configs), Path(runs).resolve()
-    missing = [config for config in dict.fromkeys(configs) if not _whole(config, runs)]
+    found = {config: _found(config, runs) for config in dict.fromkeys(configs)}
+    missing = [config for config, run in found.items() if run is None]
     if _CLUSTER:
         for attempts_left in (2, 1, 0):
             try:
@@ -238,7 +239,7 @@ def fit_all(configs, runs="runs", device=None, progress=True):
                 if not attempts_left:
                     raise
                 print(f"a worker was lost ({type(error).__name__}); what it had in hand is done again")
-            missing = [config for config in missing if not _whole(config, runs)]
+            missing = [config for config in missing if _found(config, runs) is None]
             if not missing:
                 break
     elif len(missing) > 1 and pick_device(device).type == "cpu" and all(c.model == "cnn" for c in missing):
@@ -246,7 +247,7 @@ def fit_all(configs, runs="runs", device=None, progress=True):
             delayed(fit)(config, runs, "cpu", False) for config in missing)
         for _ in tqdm(done, desc="trainings", total=len(missing), disable=not progress, leave=False):
             pass
-    return [fit(config, runs, device, progress)
+    return [found[config] or fit(config, runs, device, progress)
             for config in tqdm(configs, desc="trainings", disable=not progress or not missing, leave=False)]
 
 

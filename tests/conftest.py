@@ -41,3 +41,17 @@ def close_figures():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless browser; a machine without one skips its tests, CI may not."""
+    from ood_helpers import latency
+
+    try:
+        with latency.browser() as browser:
+            yield browser
+    except RuntimeError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))

@@ -18,17 +18,6 @@ ROOT = Path(__file__).parents[1]
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>$x^$"
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    try:
-        with latency.browser() as browser:
-            yield browser
-    except RuntimeError as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
-
-
 @pytest.fixture
 def visit(chromium, tmp_path):
     """Open an exported page with the network off; anything it asks for, and any error in it, fails the test."""

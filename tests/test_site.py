@@ -1,6 +1,5 @@
 """The static site in a real browser with the network off: pages, figures in words, explorers, slides."""
 import html
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ood_helpers import captions, course, latency, pages, render
+from ood_helpers import captions, course, pages, render
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
 
 ROOT = Path(__file__).parents[1]
@@ -196,17 +195,6 @@ def test_citation_agrees_with_the_package():
 
 
 # In Chromium
-
-@pytest.fixture(scope="module")
-def chromium():
-    try:
-        with latency.browser() as browser:
-            yield browser
-    except RuntimeError as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
-
 
 @pytest.fixture
 def visit(chromium, built):
