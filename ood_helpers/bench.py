@@ -65,6 +65,7 @@ class PlainLoop:
         self.optimise = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
 
     def __call__(self):
+        loop.keep_memory(2**26)  # as much as the C library comes to keep by itself
         self.network.train()
         for batch, targets in self.loader:
             loss = self.criterion(self.network(batch.to(self.device)), targets.to(self.device))
@@ -94,10 +95,15 @@ def train(device, images=None, labels=None, names=("wrn_16_2", "resnet18_w16"), 
         optimise = torch.optim.SGD(ours.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
         scheduler = torch.optim.lr_scheduler.ConstantLR(optimise, 1.0)
         held, targets, generator = images.to(device), labels.to(device), torch.Generator(device)
+
+        def ours_epoch():
+            loop.keep_memory()
+            loop.one_epoch(ours, criterion, optimise, scheduler, held, targets, batch_size, generator, "crop_flip",
+                           autocast)
+
         times = interleave({
             "plain loop (PIL, float32)": PlainLoop(plain, criterion, images, labels, batch_size, device),
-            "ood_helpers": lambda: loop.one_epoch(ours, criterion, optimise, scheduler, held, targets, batch_size,
-                                                      generator, "crop_flip", autocast)}, rounds, device)
+            "ood_helpers": ours_epoch}, rounds, device)
         with FlopCounterMode(display=False) as counter:
             criterion(network()(images[:2]), labels[:2]).backward()
         found += rows(f"train {name}, ms per image", times, count, counter.get_total_flops() / 2 * count,

@@ -10,7 +10,7 @@ from torch import nn
 
 from . import data, losses, metrics, models, scores
 from .distributed import Team
-from .loop import History, one_epoch, outputs, parameter_groups, precision, schedule
+from .loop import History, keep_memory, one_epoch, outputs, parameter_groups, precision, schedule
 from .runs import Checkpoint, DamagedRun, find, save
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
@@ -84,6 +84,7 @@ def _found(config, runs, say=True):
 def _train(config, runs, device, team, checkpoint, progress):
     # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.
     threads = 1 if config.model == "cnn" and device.type == "cpu" else None
+    keep_memory()
     with repeatable(config.seed + 7919 * team.rank, threads):
         try:
             _Training(config, config.dataset(), device, team, checkpoint).run(runs, progress)
@@ -219,7 +220,7 @@ class _Training:
 def fit_all(configs, runs="runs", device=None, progress=True):
     """Fit several configurations; a list of runs in the same order.
 
-    Laptop networks keep one core busy each, so on a CPU they are trained side by side, in a process per core. Inside
+    On a CPU, networks for small images are trained side by side, in a process and a thread per core. Inside
     ``with cluster("dask", address):`` all are sent to the cluster's workers, which must see the same ``runs`` folder;
     what a worker had in hand when it died is sent again.
     """
@@ -242,7 +243,7 @@ def fit_all(configs, runs="runs", device=None, progress=True):
             missing = [config for config in missing if _found(config, runs) is None]
             if not missing:
                 break
-    elif len(missing) > 1 and pick_device(device).type == "cpu" and all(c.model == "cnn" for c in missing):
+    elif len(missing) > 1 and pick_device(device).type == "cpu" and not any(c.model in models.LARGE for c in missing):
         done = Parallel(min(cpu_count(), len(missing)), return_as="generator_unordered")(
             delayed(fit)(config, runs, "cpu", False) for config in missing)
         for _ in tqdm(done, desc="trainings", total=len(missing), disable=not progress, leave=False):
