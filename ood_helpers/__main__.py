@@ -114,21 +114,18 @@ def table(args):
 
 def paper(args):
     from . import papers
-    from .config import PRESETS
     from .training import cluster
 
     changes = given(args)
-    data = changes.get("data", PRESETS[papers.PAPERS[args.paper].preset]["data"])
     with cluster(args.backend, args.scheduler):
         rows = papers.table(args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs,
                             device=args.device, **changes)
-    note = papers.note(args.paper, data, args.seeds, args.quick, args.faithful)
-    print(papers.markdown(rows, args.paper, note))
-    stem = Path(args.out or figures_folder(data)) / ("_".join(
+    print(papers.markdown(rows, args.paper))
+    stem = Path(args.out or figures_folder(rows[0]["config"].data)) / ("_".join(
         ["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick))
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, content in ((".md", papers.markdown(rows, args.paper, note) + "\n"),
-                            (".tex", papers.latex(rows, args.paper, note) + "\n"),
+    for suffix, content in ((".md", papers.markdown(rows, args.paper) + "\n"),
+                            (".tex", papers.latex(rows, args.paper) + "\n"),
                             (".csv", papers.comma_separated(rows, args.paper))):
         stem.with_suffix(suffix).write_text(content)
     print(f"saved as {stem}.md, .tex and .csv")
