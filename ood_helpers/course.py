@@ -190,7 +190,7 @@ def _contents(found, live):
     explorers = "\n".join(item(name, title) for name, (title, _) in live.items())
     return document("What a network says about images it has never seen", f"""<main>
 <h1>What a network says about images it has never seen</h1>
-<p>Seven notebooks on out-of-distribution detection, as pages: everything on them was computed, nothing is
+<p>Eight notebooks on out-of-distribution detection, as pages: everything on them was computed, nothing is
 fetched. The explorers are alive without Python. To run the notebooks themselves, take the repository and type
 <code>make lab</code>.</p>
 <h2>Notebooks</h2>

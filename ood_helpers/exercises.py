@@ -2,7 +2,7 @@
 
 They stand at the end of each notebook, with their solutions in cells tagged `solution`.
 """
-from . import exercises_detection, exercises_losses  # noqa: F401  (their exercises enter the table)
+from . import exercises_detection, exercises_losses, exercises_papers  # noqa: F401  (they enter the table)
 from .checks import EXERCISES, Hint
 
 

@@ -81,7 +81,8 @@ def test_no_constant_passes(name):
 @pytest.mark.parametrize("name, words",
     [("changed_images", (0.5, 0.9, 1)), ("auroc_survives", ("same", "changes")),
                                          ("doubled_logits", ("same", "changes")),
-                                         ("which_margins", ("acts", "inert"))])
+                                         ("which_margins", ("acts", "inert")),
+                                         ("which_choices", ("flatters", "honest"))])
 def test_one_word_for_everything_is_no_prediction(name, words):
     (source,) = (source for _, each, source in tagged("exercise") if each == name)
     lines = [line.split('"')[1] for line in source.splitlines() if line.startswith('    "')]
@@ -150,6 +151,9 @@ WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("kappa", lambda t, n: (np.mean(t == n) - 0.25) / 0.75, "not 1/C"),
     ("honest_epoch", lambda v, t: t.max(1).mean(), "luck of the draw"),
     ("honest_epoch", lambda v, t: v.max(1).mean(), "validation"),
+    ("gap_in_errors", lambda ours, m, s, n: (ours.mean() - m) / np.sqrt(ours.var() / len(ours) + s**2 / n), "ddof"),
+    ("gap_in_errors", lambda ours, m, s, n: (ours.mean() - m) / np.hypot(ours.std(ddof=1), s), "sqrt(n)"),
+    ("gap_in_errors", lambda ours, m, s, n: ours.mean() - m, "the gap itself"),
     ("smallest_change", lambda network, image, c: image, "0 of 6"),
     ("smallest_change", lambda network, image, c: image * np.nan, "NaN"),
     ("smallest_change", lambda network, image, c: image[:3], "shape"),

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}
 NOTEBOOKS = ("01_softmax_overconfidence", "02_growing_logit_norms", "03_logitnorm", "04_meln",
-             "05_isomax_and_dismax", "06_scores_and_thresholds", "07_your_own_images")
+             "05_isomax_and_dismax", "06_scores_and_thresholds", "07_your_own_images",
+             "08_paper_tables")
 FILES = sorted((ROOT / "ood_helpers").glob("*.py"))
 
 
