@@ -65,8 +65,9 @@ class Ready(str):
 
 
 def passports(data="digits"):
-    """What each saved figure shows, in words, from its passport."""
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(figures.folder(data).glob("*.json"))}
+    """What each saved figure shows, in words, from its passport; those of the paper-scale runs stand elsewhere."""
+    found = {path.stem: json.loads(path.read_text()) for folder in ("cifar10_jpeg", data)
+             for path in sorted(figures.folder(folder).glob("*.json"))}
     return {name: passport["alt"] for name, passport in found.items() if passport.get("alt")}
 
 
