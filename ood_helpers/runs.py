@@ -4,8 +4,7 @@ import io
 import json
 import os
 import shutil
-import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from .config import Config
 
 FORMAT = 1  # of a run's folder
 FILES = ("history.json", "weights.pt", "outputs.npz")
+RECORD = {"config": (dict, str), "classes": (list, str), "shape": (list, int), "files": (dict, str)}  # and what is in it
 
 
 class DamagedRun(ValueError):
@@ -124,19 +124,19 @@ def find(config, runs="runs"):
 def read(path):
     """The run in a folder, every file checked against the checksum in its record before anything is used.
 
-    Errors: DamagedRun, with the file's name and a way forward.
+    Errors: DamagedRun, with the file's name and a way forward; ValueError when the run is whole, but of another format.
     """
     path = Path(path)
-    try:
-        record = json.loads((path / "config.json").read_bytes())
-        told = record.pop("checksum")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise DamagedRun(f"{path / 'config.json'} is missing or damaged; delete the folder to train it again") from None
+    record = _parsed(path / "config.json")
     if record.get("format") != FORMAT:
-        raise DamagedRun(f"{path} has format {record.get('format')!r}, this is format {FORMAT}: read it with the "
+        raise ValueError(f"{path} has format {record.get('format')!r}, this is format {FORMAT}: read it with the "
                          "version that wrote it, or delete the folder to train it again")
+    told = record.pop("checksum", None)
     if told != _checksum(json.dumps(record, sort_keys=True).encode()):
         raise DamagedRun(f"{path / 'config.json'} is damaged or was edited; delete the folder to train it again")
+    for name, (kind, inner) in RECORD.items():
+        if not isinstance(record.get(name), kind) or not all(isinstance(item, inner) for item in record[name]):
+            raise DamagedRun(f"{path / 'config.json'} is damaged: {name} is {record.get(name)!r}")
     for name in FILES:
         try:
             found = _checksum((path / name).read_bytes())
@@ -144,8 +144,16 @@ def read(path):
             found = None
         if found != record["files"].get(name):
             raise DamagedRun(f"{path / name} is missing or damaged; delete the folder to train it again")
-    history = json.loads((path / "history.json").read_bytes())
+    history = _parsed(path / "history.json")
     return Run(Config.from_dict(record["config"]), path, tuple(record["classes"]), tuple(record["shape"]), history)
+
+
+def _parsed(path):
+    """A JSON file's object."""
+    with suppress(OSError, ValueError, RecursionError):
+        if isinstance(found := json.loads(path.read_bytes()), dict):
+            return found
+    raise DamagedRun(f"{path} is missing or damaged; delete the folder to train it again")
 
 
 def save(config, runs, network, history, outputs, classes, shape, **facts):
@@ -161,14 +169,15 @@ def save(config, runs, network, history, outputs, classes, shape, **facts):
     record["checksum"] = _checksum(json.dumps(record, sort_keys=True).encode())
     contents["config.json"] = json.dumps(record, indent=1).encode()
     with _says_where(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        beside = place.with_name(f".{place.name}")
+        shutil.rmtree(beside, ignore_errors=True)  # of a process killed while it wrote
+        beside.mkdir(parents=True)
         try:
             for name, content in contents.items():
-                (beside / name).write_bytes(content)
-            beside.chmod(0o755)  # mkdtemp's folder is for its owner alone
+                _write(beside / name, content)
+            _to_disk(beside)
             shutil.rmtree(place, ignore_errors=True)
-            beside.rename(place)
+            _move(beside, place)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return find(config, runs)
@@ -176,6 +185,28 @@ def save(config, runs, network, history, outputs, classes, shape, **facts):
 
 def _checksum(content):
     return hashlib.sha256(content).hexdigest()
+
+
+def _write(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # or else the power may fail when the new name is on the disk and the content is not
+
+
+def _move(beside, place):
+    os.replace(beside, place)
+    _to_disk(place.parent)
+
+
+def _to_disk(folder):
+    """What is in a folder under which name; not every system can be told to."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 @contextmanager
@@ -201,8 +232,8 @@ class Checkpoint:
         with _says_where(self.path):
             beside = self.path.with_suffix(f".{os.getpid()}")
             try:
-                beside.write_bytes(_checksum(content).encode() + content)
-                os.replace(beside, self.path)
+                _write(beside, _checksum(content).encode() + content)
+                _move(beside, self.path)
             finally:
                 beside.unlink(missing_ok=True)
 
@@ -225,19 +256,17 @@ class Checkpoint:
         from filelock import FileLock, Timeout
         from tqdm.auto import tqdm
 
+        lock = FileLock(self.path.with_suffix(".lock"))
         with _says_where(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            text = f"waiting for another process, which trains {self.path.stem} [{{elapsed}}<?]"
-            with tqdm(bar_format=text, leave=False) as bar:
-                while True:
-                    try:
-                        lock.acquire(timeout=1)
-                        break
-                    except Timeout:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                text = f"waiting for another process, which trains {self.path.stem} [{{elapsed}}<?]"
+                with tqdm(bar_format=text, leave=False) as bar:
+                    while not lock.is_locked:
+                        with suppress(Timeout):
+                            lock.acquire(timeout=1)
                         bar.refresh()
         try:
             for left in self.folder.glob(f"{self.path.stem}.[0-9]*"):  # of a process killed while it wrote

@@ -1,6 +1,7 @@
 """Killed, flipped, crowded, starved: a run is whole or it is not there. OOD_LONG=1 (make test-long) does more of each.
 
-Trainings run in forked children of this process, which has imported everything already: a kill costs no start-up.
+Trainings run in forked children of this process, which has imported everything already: a kill costs no start-up and
+comes in the middle of a training.
 """
 import gc
 import json
@@ -8,8 +9,10 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import resource
 import signal
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -18,9 +21,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_config import anything
 
 from ood_helpers import runs, training
 from ood_helpers.config import Config
+from ood_helpers.distributed import Team
 from ood_helpers.runs import Checkpoint, DamagedRun, find, read
 
 # Python 3.12 warns of a fork beside threads; the children here only train, on one thread.
@@ -29,6 +36,7 @@ LONG = bool(os.environ.get("OOD_LONG"))
 BASE = Config(epochs=40, limit=96, ood=("near",), dropout=0.2)
 CONFIGS = {"softmax": BASE, "meln": replace(BASE, loss="meln", loss_options={"positive_temperature": True}),
            "dismax_fpr": replace(BASE, loss="dismax_fpr", select="validation")}
+CONFIGS["torchrun"] = replace(CONFIGS["meln"], seed=1)
 fork = multiprocessing.get_context("fork")
 
 
@@ -50,9 +58,33 @@ def train(config, folder):
     training.fit(config, folder, "cpu", progress=False)
 
 
+def team(config, folder):
+    """What torchrun does, in a process group of its own; only that its two workers are forked."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.setsid()
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    tempfile.tempdir = os.fspath(folder.parent)  # where the logs go
+    launch = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", start_method="fork",
+                          rdzv_endpoint="localhost:0", run_id=str(os.getpid()), max_restarts=0)
+    elastic_launch(launch, train)(config, folder)
+
+
+def kill(process, chooser):
+    """Of a team, all processes, one worker, or the one that started them."""
+    if os.getpgid(process.pid) != process.pid:
+        process.kill()
+    elif (victim := chooser.choice(["all", "worker", "launcher"])) == "all":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(chooser.choice(workers)) if victim == "worker" and workers else process.pid, signal.SIGKILL)
+    process.join()
+
+
 def leftovers(folder):
     return [path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".lock"
-            and path.name not in ("config.json", *runs.FILES)]
+            and (path.parent.name.startswith(".") or path.name not in ("config.json", *runs.FILES))]
 
 
 def same(config, folder, other):
@@ -68,10 +100,11 @@ def same(config, folder, other):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Runs that nobody disturbed, and how long each took."""
+    training._Training(BASE, BASE.dataset(), torch.device("cpu"), Team(), None)  # imports what trainings import
     folder, seconds = tmp_path_factory.mktemp("whole"), {}
     for name, config in CONFIGS.items():
         start = time.perf_counter()
-        process = child(train, config, folder)
+        process = child(team if name == "torchrun" else train, config, folder)
         process.join()
         assert process.exitcode == 0
         seconds[name] = time.perf_counter() - start
@@ -81,26 +114,26 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(name, whole, tmp_path):
     folder, seconds = whole
-    config, random_moment, kills = CONFIGS[name], random.Random(name), 0
-    wanted = 34 if LONG else 10
+    config, random_moment, kills, after_a_checkpoint = CONFIGS[name], random.Random(name), 0, 0
+    start, wanted = (team, 34 if LONG else 3) if name == "torchrun" else (train, 34 if LONG else 10)
     for attempt in range(10 * wanted):
-        process = child(train, config, tmp_path / str(kills // 10))  # a new training after every ten kills
-        process.join(random_moment.uniform(0, 0.5 * seconds[name]) if kills < wanted else None)
+        place = tmp_path / str(kills // 10)  # a new training after every ten kills
+        enough = kills >= wanted and after_a_checkpoint
+        process = child(start, config, place)
+        process.join(None if enough else random_moment.uniform(0, 0.5 * seconds[name]))
         if process.is_alive():
-            process.kill()
-            process.join()
+            kill(process, random_moment)
             kills += 1
-        else:
-            assert process.exitcode == 0
-            if kills >= wanted:
-                break
-            if find(config, tmp_path / str(kills // 10)):
-                same(config, tmp_path / str(kills // 10), folder)
-                Path(tmp_path / str(kills // 10)).rename(tmp_path / f"done{attempt}")
-    assert kills >= wanted
-    same(config, tmp_path / str(kills // 10), folder)
-    assert not leftovers(tmp_path / str(kills // 10))
-    report(test="SIGKILL at random moments", loss=name, kills=kills, survived=kills)
+            after_a_checkpoint += Checkpoint(config, place).path.exists()
+            continue
+        assert process.exitcode == 0
+        same(config, place, folder)
+        assert not leftovers(place)
+        if enough:
+            break
+        place.rename(tmp_path / f"done{attempt}")
+    assert enough
+    report(test=f"SIGKILL at random moments, {name}", kills=kills, after_a_checkpoint=after_a_checkpoint)
 
 
 def train_until_write(config, folder, number):
@@ -114,7 +147,7 @@ def train_until_write(config, folder, number):
                 os.kill(os.getpid(), signal.SIGKILL)
             return rename(*arguments)
         return rename_or_die
-    os.replace, Path.rename = mortal(os.replace), mortal(Path.rename)
+    os.replace = mortal(os.replace)
     train(config, folder)
 
 
@@ -124,12 +157,13 @@ def test_killed_while_it_writes(whole, tmp_path):
         process = child(train_until_write, config, tmp_path, number)
         process.join()
         if process.exitcode == 0:
+            number -= 1
             break
         assert process.exitcode == -signal.SIGKILL and find(config, tmp_path) is None
     child(train, config, tmp_path).join()
     same(config, tmp_path, whole[0])
     assert not leftovers(tmp_path)
-    report(test="SIGKILL between a write and its rename", kills=number, survived=number)
+    report(test="SIGKILL between a write and its rename", kills=number)
 
 
 def interrupted(config, folder, output):
@@ -191,6 +225,28 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
         training.fit(BASE, tmp_path / "file", "cpu", progress=False)
 
 
+def powerless(folder, output):
+    os.chdir(folder)
+    if os.getuid() == 0:
+        os.setuid(65534)  # for root every folder can be written
+    try:
+        training.fit(BASE, "runs", "cpu", progress=False)
+    except OSError as error:
+        os.write(output, str(error).encode())
+
+
+@pytest.mark.parametrize("hidden", ["", ".training"])
+def test_a_read_only_folder_is_one_sentence(hidden, tmp_path):
+    (tmp_path / "runs" / hidden).mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "runs", tmp_path / "runs" / hidden):
+        folder.chmod(0o555)
+    reader, writer = os.pipe()
+    child(powerless, tmp_path, writer).join()
+    os.close(writer)
+    with open(reader) as said:
+        assert said.read().startswith("runs/.training cannot be written: Permission denied; make room or choose")
+
+
 def train_and_tell(config, folder, told):
     original = training._train
     training._train = lambda *arguments: (told.put("trained"), original(*arguments))
@@ -241,13 +297,13 @@ def test_every_flipped_byte_is_found_and_named(tmp_path):
         path.write_bytes(content)
         try:
             again = find(config, tmp_path)
-        except DamagedRun as error:
+        except ValueError as error:
             assert str(path) in str(error) or path.name == "config.json", error
         else:  # a flip in the record that changes no meaning, such as the width of a space
             assert path.name == "config.json" and again == run
         path.write_bytes(original)
     assert find(config, tmp_path) == run
-    report(test="flipped bytes", flips=flips, named=flips)
+    report(test="flipped bytes", flips=flips)
 
 
 def test_a_damaged_run_is_trained_again_and_said_so(tmp_path, capsys):
@@ -277,13 +333,16 @@ class Malicious:
         return (os.mkdir, (os.environ["OOD_TRAP"],))
 
 
+def signed(record):
+    """A tampered record's JSON with the checksum it needs: an attacker can compute it too."""
+    record = {name: value for name, value in record.items() if name != "checksum"}
+    return json.dumps(record | {"checksum": runs._checksum(json.dumps(record, sort_keys=True).encode())})
+
+
 def sign(folder):
-    """Give a tampered run the checksums it needs: an attacker can compute them too."""
     record = json.loads((folder / "config.json").read_text())
-    record.pop("checksum")
     record["files"] = {name: runs._checksum((folder / name).read_bytes()) for name in runs.FILES}
-    record["checksum"] = runs._checksum(json.dumps(record, sort_keys=True).encode())
-    (folder / "config.json").write_text(json.dumps(record))
+    (folder / "config.json").write_text(signed(record))
 
 
 def test_a_pickle_in_a_runs_folder_is_not_run(tmp_path, monkeypatch):
@@ -298,6 +357,11 @@ def test_a_pickle_in_a_runs_folder_is_not_run(tmp_path, monkeypatch):
         sign(run.path)
         with pytest.raises(pickle.UnpicklingError):
             read(run.path).load_model()
+    content = (run.path / "weights.pt").read_bytes()
+    checkpoint = Checkpoint(BASE, tmp_path)
+    checkpoint.path.write_bytes(runs._checksum(content).encode() + content)
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoint.read()
     np.savez(run.path / "outputs.npz", **{"logits/test": np.array([Malicious()], dtype=object)})
     sign(run.path)
     with pytest.raises(ValueError, match="pickle"):
@@ -322,15 +386,43 @@ def test_configurations_from_outside_are_checked_field_by_field(change, message)
 
 
 def test_another_format_is_refused_with_a_way_forward(tmp_path):
-    run = training.fit(replace(BASE, epochs=1), tmp_path, "cpu", progress=False)
+    """Also by fit: hours of training are not thrown away because the package is another."""
+    config = replace(BASE, epochs=1)
+    run = training.fit(config, tmp_path, "cpu", progress=False)
     record = json.loads((run.path / "config.json").read_text())
     for version in (0, 2, None):
-        (run.path / "config.json").write_text(json.dumps(record | {"format": version}))
-        with pytest.raises(DamagedRun, match=r"read it with the version that wrote it, or delete the folder"):
-            read(run.path)
+        content = json.dumps(record | {"format": version})
+        (run.path / "config.json").write_text(content)
+        for use in (lambda: read(run.path), lambda: training.fit(config, tmp_path, "cpu", progress=False)):
+            with pytest.raises(ValueError, match=r"read it with the version that wrote it, or delete the folder"):
+                use()
+        assert (run.path / "config.json").read_text() == content
 
 
-def test_many_trainings_leave_nothing_behind(tmp_path):
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    run = training.fit(replace(BASE, epochs=1), tmp_path_factory.mktemp("small"), "cpu", progress=False)
+    return run, (run.path / "config.json").read_text()
+
+
+@given(field=st.sampled_from(["format", *runs.RECORD, "data", "loss", "ood", "loss_options"]), value=anything)
+def test_any_signed_record_is_a_run_or_refused(field, value, small):
+    run, text = small
+    record = json.loads(text)
+    (record if field in record else record["config"])[field] = value
+    (run.path / "config.json").write_text(signed(record))
+    try:
+        found = read(run.path)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert all(isinstance(name, str) for name in found.classes) and find(found.config, run.path.parent) in (None, found)
+
+
+def test_many_trainings_leave_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", os.fspath(tmp_path / "temporary"))
+
     def state():
         gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
