@@ -3,6 +3,7 @@
 ``load`` gives an ID set, ``load_ood`` a set to compare it with. ``SETS`` is the one table of names.
 """
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,44 @@ from .folders import write_folder  # noqa: F401  (this module's interface, as is
 from .synthetic import outliers  # noqa: F401
 
 MIN_PER_CLASS = 5  # dealing five piles gives each part of a set at least one image of every class
+
+
+class Chosen:
+    """Some images of a set that is larger than memory: they are read when they are asked for, some at a time.
+
+    Has of a tensor what training needs: a length, indices and slices, which give tensors, ``split`` and ``to``.
+
+    >>> every_other = Chosen(torch.arange(6), torch.tensor([0, 2, 4]))
+    >>> len(every_other), every_other[1:], [part.tolist() for part in every_other.split(2)]
+    (3, tensor([2, 4]), [[0, 2], [4]])
+    """
+
+    def __init__(self, images, index):
+        self.images, self.index = images, index
+        self.shape, self.ndim = (len(index), *images.shape[1:]), images.ndim
+        self.dtype, self.device = images.dtype, images.device
+
+    def __len__(self):
+        return len(self.index)
+
+    def __getitem__(self, key):
+        return self if isinstance(key, slice) and key == slice(None) else self.images[self.index[key]]
+
+    def numel(self):
+        return math.prod(self.shape)
+
+    def split(self, size):
+        return (self[start:start + size] for start in range(0, len(self), size))
+
+    def to(self, device):
+        """All of it on another device, where it fits; on its own it stays unread."""
+        return self if torch.device(device).type == self.device.type else torch.cat(
+            [some.to(device) for some in self.split(4096)])
+
+
+def choose(images, index):
+    """images[index], copied; of a set that is too large for that, ``Chosen``."""
+    return Chosen(images, index) if images.numel() > folders.IN_MEMORY else images[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +75,7 @@ class ImageSet:
     """
 
     name: str
-    images: torch.Tensor
+    images: "torch.Tensor | Chosen"
     labels: torch.Tensor
     classes: tuple
     parts: dict = field(repr=False)
@@ -67,11 +106,11 @@ class ImageSet:
         return tuple(self.images.shape[1:])
 
     def part(self, name):
-        """(images, labels) of one part, copied; of a mapped set rather index ``images`` by ``parts``."""
+        """(images, labels) of one part, copied; of a mapped set they are read when they are used, see ``Chosen``."""
         if name not in self.parts:
             raise ValueError(f"{self.name} has no part {name!r}; it has {', '.join(self.parts)}")
         index = self.parts[name]
-        return self.images[index], self.labels[index]
+        return choose(self.images, index), self.labels[index]
 
 
 class _Raw(NamedTuple):
@@ -186,10 +225,11 @@ def load(name, root=None, known=None, size=None):
         return ImageSet(name, raw.images, raw.labels, raw.classes, parts)
     keep = raw.labels < known
     held_out = torch.nonzero(~keep[raw.train:]).flatten() + raw.train
-    near = _ood_set("near", raw.images[held_out], raw.labels[held_out] - known, raw.classes[known:])
+    near = _ood_set("near", choose(raw.images, held_out), raw.labels[held_out] - known, raw.classes[known:])
     position = keep.cumsum(0) - 1
     parts = {part: position[index[keep[index]]] for part, index in parts.items()}
-    return ImageSet(name, raw.images[keep], raw.labels[keep], raw.classes[:known], parts, near)
+    return ImageSet(name, choose(raw.images, torch.nonzero(keep).flatten()), raw.labels[keep], raw.classes[:known],
+                    parts, near)
 
 
 def load_ood(name, like, root=None):

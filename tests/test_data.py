@@ -48,6 +48,19 @@ def test_known_keeps_the_first_classes_and_holds_out_the_rest():
             data.load("digits", known=known)
 
 
+def test_classes_kept_out_of_a_set_larger_than_memory_are_not_copied(digits, monkeypatch):
+    monkeypatch.setattr(data.folders, "IN_MEMORY", 50_000)  # bytes; the digits are 115,008
+    large = data.load("digits")
+    for mine, theirs in ((large, digits), (large.near, digits.near)):
+        assert isinstance(mine.images, data.Chosen) and mine.shape == theirs.shape
+        assert torch.equal(mine.images[0:], theirs.images) and torch.equal(mine.labels, theirs.labels)
+        assert mine.images[:] is mine.images and mine.images.numel() == theirs.images.numel()
+        for part in mine.parts:
+            images, labels = mine.part(part)
+            assert torch.equal(torch.cat([*images.split(50)]), theirs.images[theirs.parts[part]])
+            assert torch.equal(labels, theirs.labels[theirs.parts[part]])
+
+
 def test_default_ood_names_need_no_loading():
     assert data.ood_names("digits") == ("near", "letters", "patches", "noise")
     assert data.ood_names("digits", known=10) == data.ood_names("mnist") == ("letters", "patches", "noise")

@@ -228,3 +228,29 @@ def test_the_fast_loop_learns_what_the_plain_loop_learns():
     plain, fast = accuracy.values()
     assert np.mean(plain) > 0.7, accuracy
     assert abs(np.mean(plain) - np.mean(fast)) <= max(np.std(plain, ddof=1), np.std(fast, ddof=1), 0.02), accuracy
+
+
+def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    pixels = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=(9_000, 1, 8, 8))
+    pixels[:] = random.integers(0, 256, pixels.shape)
+    parts = torch.from_numpy(random.permutation(9_000)).split([7_000, 1_000, 1_000])
+    large = data.ImageSet("large", torch.from_numpy(pixels), torch.arange(9_000) % 3, ("a", "b", "c"),
+                          dict(zip(("train", "validation", "test"), parts)))
+    monkeypatch.setattr(Config, "dataset", lambda self: large)
+    config = Config(epochs=1, ood=("noise",), batch_size=100, augment="crop_flip", select="validation")
+    whole = fit(config, tmp_path / "whole", "cpu", False)
+
+    monkeypatch.setattr(data.folders, "IN_MEMORY", 10_000)  # bytes
+    read, get = [], data.Chosen.__getitem__
+
+    def counted(self, key):
+        found = get(self, key)
+        read.append(found.shape[0])
+        return found
+    monkeypatch.setattr(data.Chosen, "__getitem__", counted)
+    pieces = fit(config, tmp_path / "pieces", "cpu", False)
+    for name, logits in whole.logits.items():
+        np.testing.assert_array_equal(pieces.logits[name], logits)
+    assert max(read) == 4096 and read.count(100) == 70  # for the mean and deviation, once; then batches
+    assert training.validation_auroc(pieces) == training.validation_auroc(whole)
