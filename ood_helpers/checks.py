@@ -38,7 +38,8 @@ def run(answer, *inputs, but=("ood_helpers",)):
         result = answer(*inputs)
     except Exception as error:  # whatever a student's code raises belongs into the hint
         sys.setprofile(before)
-        shapes = " Does a sum or a norm need keepdim=True?" * bool(re.search("match|broadcast", str(error)))
+        shapes = ("" if not re.search("match|broadcast", str(error)) else
+                  " Print the shapes: does a sum or a norm need keepdim=True, or do class numbers need one_hot?")
         raise Hint(f"your function stops with {type(error).__name__}: {error}.{shapes}") from None
     finally:
         sys.setprofile(before)
@@ -69,7 +70,7 @@ def compare(found, expected, traps, otherwise):
     if found.shape != expected.shape:
         raise Hint(f"the result has the shape {found.shape}; it should have {expected.shape}.")
     if not np.isfinite(found).all():
-        raise Hint("there is a NaN or an infinity in the result. Which number became too large?")
+        raise Hint("there is a NaN or an infinity in the result. Which number became too large, or which sum 0?")
     raise Hint(otherwise)
 
 

@@ -136,7 +136,7 @@ def auroc_survives(answer):
 @exercise
 def colleague(function):
     random = fresh()
-    for centre in (26, 0.5):
+    for centre in (33, 0.5):  # where float64 saturates too, and below 0
         known, strange = random.normal(centre + 5, 4, 300), random.normal(centre, 4, 400)
         strange[:50] = known[:50]  # ties
         with np.errstate(over="ignore"):

@@ -183,6 +183,10 @@ def margin_slope(function):
             "the norm in the denominator is still to come.": wrong.mean(),
             "the sum over the batch; the loss is the mean.": (wrong / norm).sum(),
             "one number per image; the loss is their mean.": (wrong / norm)[:, 0],
+            "right, in a tuple: torch.autograd.grad gives one slope for each input, so take [0].":
+            (wrong / norm).mean()[None],
+            "the softmax of the raw logits; the loss sees them after margin and norm.":
+            ((1 - z.softmax(1).gather(1, y[:, None])) / norm).mean(),
             "1 / norm(z) is at work, the share 1 - p of the other classes is missing.": (1 / norm).mean()},
             "let autograd tell you: m as a tensor with requires_grad=True, the loss, "
             "torch.autograd.grad(loss, m).")
@@ -215,20 +219,21 @@ def positive_temperature(function):
 @exercise
 def isomaxplus_logits(function):
     random = fresh()
-    x, w, s = torch.tensor(random.normal(size=(30, 8))), torch.tensor(random.normal(size=(5, 8))), -1.7
+    x, w = torch.tensor(random.normal(size=(30, 8))), torch.tensor(random.normal(size=(5, 8)))
     unit = torch.cdist(F.normalize(x), F.normalize(w))
-    compare(run(function, x, w, s), -abs(s) * unit, {
-        "distances. A near prototype should have the largest logit.": abs(s) * unit,
-        "the scale can be learned below zero: it enters as |s|.": -s * unit,
-        "raw vectors: that is IsoMax, with a scale. IsoMax+ compares directions.":
-        -abs(s) * torch.cdist(x, w),
-        "only one of the two sides has length 1.": -abs(s) * torch.cdist(F.normalize(x), w),
-        "only one of the two sides has length 1 now.": -abs(s) * torch.cdist(x, F.normalize(w)),
-        "the squared distance.": -abs(s) * unit ** 2,
-        "the cosine. How are cosine and distance on the unit sphere related?":
-        abs(s) * F.normalize(x) @ F.normalize(w).T,
-        "one row per class; wanted is one per image.": -abs(s) * unit.T},
-        "compute one entry by hand: normalise one x and one w, subtract, take the norm.")
+    for s in (1.7, -1.7):
+        compare(run(function, x, w, s), -abs(s) * unit, {
+            "right while s is positive. It can be learned below zero: it enters as |s|.": -s * unit,
+            "distances. A near prototype should have the largest logit.": abs(s) * unit,
+            "raw vectors: that is IsoMax, with a scale. IsoMax+ compares directions.":
+            -abs(s) * torch.cdist(x, w),
+            "only one of the two sides has length 1.": -abs(s) * torch.cdist(F.normalize(x), w),
+            "only one of the two sides has length 1 now.": -abs(s) * torch.cdist(x, F.normalize(w)),
+            "the squared distance.": -abs(s) * unit ** 2,
+            "the cosine. How are cosine and distance on the unit sphere related?":
+            abs(s) * F.normalize(x) @ F.normalize(w).T,
+            "one row per class; wanted is one per image.": -abs(s) * unit.T},
+            "compute one entry by hand: normalise one x and one w, subtract, take the norm.")
     return "30 images to 5 prototypes. The largest a logit can be is 0, on the prototype itself."
 
 
