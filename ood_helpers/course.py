@@ -56,7 +56,9 @@ def course(target="course", notebooks=None):
         (target / kind).mkdir(parents=True, exist_ok=True)
     for book in found:
         notebook = nbformat.read(book.path, 4)
-        shutil.copyfile(book.path, target / "teacher" / book.path.name)
+        for cell in notebook.cells:  # two folders down from the repository, where notebooks/ is one
+            cell.source = cell.source.replace("](../figures/", "](../../figures/")
+        nbformat.write(notebook, target / "teacher" / book.path.name)
         notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
         for cell in notebook.cells:
             if cell.cell_type == "code":

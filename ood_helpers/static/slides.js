@@ -14,4 +14,6 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   show(shown() + steps[event.key]);
 });
-if (location.hash) show(location.hash.slice(1) - 1);
+const open = () => { if (location.hash) show(location.hash.slice(1) - 1); };
+history.scrollRestoration = "manual"; // the address says where
+for (const event of ["load", "hashchange"]) addEventListener(event, open); // at load pictures have their heights
