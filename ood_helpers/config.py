@@ -99,6 +99,10 @@ class Config:
         for name in ("epochs", "batch_size", "lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least one image, not {self.limit}")
+        if self.fold is not None and not 0 <= self.fold < 5:
+            raise ValueError(f"fold must be 0 to 4, not {self.fold}")
 
     def _check(self, field):
         value = getattr(self, field.name)

@@ -25,7 +25,10 @@ def pick_device(name=None):
     """
     if name in (None, "", "auto"):
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:1") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("a GPU was asked for, but torch sees none here; use device='cpu'")
     return device
@@ -92,9 +95,14 @@ def _train(config, runs, device, team, checkpoint, progress):
         except KeyboardInterrupt:
             print(f"stopped; calling it again goes on from the last checkpoint of {config.name}")
             raise
-        except torch.OutOfMemoryError:
-            raise ValueError(f"{config.model} does not fit in the device's memory with batches of "
-                             f"{config.batch_size}; try batch_size={max(1, config.batch_size // 2)}") from None
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error):
+                raise ValueError(f"{config.model} does not fit in the device's memory with batches of "
+                                 f"{config.batch_size}; try batch_size={max(1, config.batch_size // 2)}") from None
+            if "too small" in str(error):
+                raise ValueError(f"the images of {config.data} are too small for {config.model}; load larger ones or "
+                                 "take another model, such as cnn") from None
+            raise
 
 
 class _Training:
@@ -114,6 +122,9 @@ class _Training:
         self.criterion = config.recipe.criterion(self.network.classifier, **dict(config.loss_options)).to(device)
         self.images, self.targets = self._placed(self.sets["train"], self.labels["train"])
         self.batch_size = min(config.batch_size, len(self.images))
+        if team.size > len(self.images):
+            raise ValueError(f"{team.size} processes are more than there are training images, {len(self.images)}; start "
+                             "fewer")
         if self.batch_size % team.size:
             raise ValueError(f"batches of {self.batch_size} cannot be shared evenly by {team.size} processes")
         self.steps = len(self.images) // self.batch_size

@@ -165,13 +165,16 @@ def test_bad_names_and_values_are_refused_in_one_sentence(tmp_path):
     for change, message in (({"loss": "sofmax"}, "unknown loss 'sofmax'; known: softmax"),
                             ({"model": "resnet"}, "unknown model 'resnet'; known: cnn"),
                             ({"schedule": "step"}, "unknown schedule"), ({"epochs": 0}, "epochs must be positive"),
-                            ({"lr": -1.0}, "lr must be positive")):
+                            ({"lr": -1.0}, "lr must be positive"), ({"limit": 0}, "limit must be at least one image"),
+                            ({"fold": 5}, "fold must be 0 to 4, not 5")):
         with pytest.raises(ValueError, match=message):
             replace(QUICK, **change)
     with pytest.raises(ValueError, match="unknown image set 'digit'"):
         fit(Config(data="digit", epochs=1), tmp_path, "cpu", False)
     with pytest.raises(ValueError, match="images"):
         fit_points([[0.0, 0.0]], [0], "dismax_fpr")
+    with pytest.raises(ValueError, match="unknown device 'gpu'; use auto, cpu, cuda"):
+        fit(QUICK, tmp_path, "gpu", False)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="a GPU was asked for"):
             fit(QUICK, tmp_path, "cuda", False)
@@ -254,3 +257,30 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
         np.testing.assert_array_equal(pieces.logits[name], logits)
     assert max(read) == 4096 and read.count(100) == 70  # for the mean and deviation, once; then batches
     assert training.validation_auroc(pieces) == training.validation_auroc(whole)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=lambda e: type(e).__name__)
+def test_out_of_memory_says_the_batch_size_to_try(error, tmp_path, monkeypatch):
+    def full(*_):
+        raise error
+    monkeypatch.setattr(training, "one_epoch", full)
+    with pytest.raises(ValueError, match="cnn does not fit in the device's memory with batches of 32; try batch_size=16"):
+        fit(QUICK, tmp_path, "cpu", False)
+
+
+def test_images_too_small_for_a_model_are_told_so(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    tiny = data.ImageSet("tiny", torch.from_numpy(random.integers(0, 256, (60, 1, 2, 2), np.uint8)), torch.arange(60) % 2,
+                         ("a", "b"), dict.fromkeys(("train", "validation", "test"), torch.arange(60)))
+    monkeypatch.setattr(Config, "dataset", lambda self: tiny)
+    with pytest.raises(ValueError, match="the images of digits are too small for densenet_bc_100_12"):
+        fit(replace(QUICK, model="densenet_bc_100_12", ood=("noise",)), tmp_path, "cpu", False)
+
+
+def test_more_processes_than_images_are_refused():
+    team = training.Team()
+    team.size = 3
+    config = replace(QUICK, limit=2)
+    with pytest.raises(ValueError, match="3 processes are more than there are training images, 2"):
+        training._Training(config, config.dataset(), torch.device("cpu"), team, None)
