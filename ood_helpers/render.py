@@ -1,4 +1,5 @@
 """Cells of a notebook as HTML that fetches nothing: MathML, findings as captions, pictures in words."""
+import hashlib
 import html
 import json
 import re
@@ -7,8 +8,7 @@ from urllib.parse import urlencode
 from . import figures, pages
 
 NAME = re.compile(r'save_figure\(\s*\w+,\s*"(\w+)"')
-POLICY = ("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-          "frame-src 'self' file:")
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-src 'self' file:; script-src "
 
 
 def tags(cell):
@@ -151,11 +151,12 @@ def address(finding, runs):
 
 def document(title, body, script="", kind="page"):
     style = (pages.STATIC / "course.css").read_text(encoding="utf-8")
+    allowed = f"'sha256-{pages.text(hashlib.sha256(script.encode()).digest())}'"
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}{allowed}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{html.escape(title)}</title>

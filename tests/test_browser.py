@@ -2,16 +2,20 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 
-from ood_helpers import latency
+from ood_helpers import latency, render
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
 
 ROOT = Path(__file__).parents[1]
@@ -205,6 +209,35 @@ def test_the_page_is_small_and_says_what_it_may_do(tmp_path):
     assert "default-src 'none'; script-src 'sha256-" in content and "unsafe" not in content
 
 
+REACH_OUT = """async () => {
+    const refused = [], away = "https://example.org/";
+    document.addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
+    fetch(away).catch(() => {});
+    for (const [tag, name] of Object.entries({ img: "src", script: "src", iframe: "src", object: "data", link: "href" }))
+        document.body.append(Object.assign(document.createElement(tag), { [name]: away, rel: "stylesheet" }));
+    document.body.append(Object.assign(document.createElement("script"), { textContent: "document.title = 'taken'" }));
+    await new Promise((done) => setTimeout(done, 300));
+    return refused;
+}"""
+
+
+@pytest.mark.parametrize("write", [lambda path: made().to_html(path), lambda path: path.write_text(
+    render.document("A page", "<p>of the site</p>", "document.body.dataset.alive = 1"))], ids=["explorer", "site"])
+def test_the_policy_refuses_whatever_a_page_should_fetch_or_run(write, chromium, tmp_path):
+    """With the network on, so that it is the policy which keeps it back."""
+    write(tmp_path / "page.html")
+    page, asked = chromium.new_page(), []
+    page.route("http*://**", lambda route: (asked.append(route.request.url), route.abort()))
+    page.goto((tmp_path / "page.html").as_uri())
+    title = page.title()
+    refused = page.evaluate(REACH_OUT)
+    assert sorted(refused) == ["connect-src", "frame-src", "img-src", "object-src", "script-src-elem",
+                               "script-src-elem", "style-src-elem"]
+    assert not asked and page.title() == title
+    assert page.locator("dd:not(:empty), [data-alive]").count()  # its own script has run
+    page.close()
+
+
 def test_everything_is_named_for_those_who_do_not_see_it(visit, playground):
     for widget in (made(), NormExplorer(), playground):
         page = visit(widget)
@@ -304,17 +337,19 @@ display(HBox([a, b]), c)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """JupyterLab on a free port of the loopback, with an empty home: (its folder, the notebook's address)."""
+    """JupyterLab as make lab starts it, with an empty home and a free port: (its folder, what it says of itself)."""
     home = tmp_path_factory.mktemp("lab")
     cell = nbformat.v4.new_code_cell(NOTEBOOK)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), home / "demo.ipynb")
     places = {f"JUPYTER_{name}_DIR": str(home / f"{name.lower()}") for name in ("CONFIG", "DATA", "RUNTIME")}
     paths = {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(home / "ipython"), "HOME": str(home)}
+    recipe = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    options = shlex.split(recipe.replace("\\\n", " ").rpartition(" -m jupyterlab ")[2])
     with open(home / "lab.log", "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser",
-             "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={home}",
+            [sys.executable, "-m", "jupyterlab", *options, "--no-browser", "--expose-app-in-browser",
+             "--ServerApp.port=0", f"--ServerApp.root_dir={home}",
              "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
             cwd=home, env=os.environ | places | paths, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -323,8 +358,7 @@ def lab(tmp_path_factory):
 
         wait(found, 30, lambda: (home / "lab.log").read_text()[-2000:])
         wait(lambda: found().read_text().rstrip().endswith("}"))
-        info = json.loads(found().read_text())
-        yield home, f"{info['url']}lab/tree/demo.ipynb?reset&token={info['token']}"
+        yield home, json.loads(found().read_text())
     finally:
         server.terminate()
         server.wait(20)
@@ -337,12 +371,35 @@ def wait(condition, seconds=15, why=lambda: ""):
         time.sleep(0.05)
 
 
+def test_the_lab_asks_for_its_token_and_listens_on_the_loopback_alone(lab):
+    info = lab[1]
+
+    def ask(path, token=None, **options):
+        headers = {"Authorization": f"token {token}"} if token else {}
+        try:
+            with urlopen(Request(f"{info['url']}{path}", headers=headers, **options)) as answer:
+                return answer.status
+        except HTTPError as refusal:
+            return refusal.code
+
+    assert len(info["token"]) >= 32
+    for path in ("api/contents", "api/kernels", "api/terminals"):
+        assert [ask(path), ask(path, "0" * 48), ask(path, info["token"])] == [403, 403, 200]
+    assert ask("api/kernels", info["token"], method="POST", data=b"{}") == 201
+    server = psutil.Process(info["pid"])
+    wait(lambda: [p for p in server.children(True) if p.net_connections("tcp4")])  # the kernel has opened its ports
+    listening = {process.pid: [c.laddr for c in process.net_connections("inet") if c.status in ("LISTEN", "NONE")]
+                 for process in (server, *server.children(recursive=True))}
+    assert {port for _, port in listening[server.pid]} == {info["port"]}
+    assert {address for places in listening.values() for address, _ in places} == {"127.0.0.1"}
+
+
 def test_jupyterlab_end_to_end(chromium, lab):
-    home, url = lab
+    home, info = lab
     page = chromium.new_page(viewport={"width": 1500, "height": 1000})
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(url)
+    page.goto(f"{info['url']}lab/tree/demo.ipynb?reset&token={info['token']}")
     page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status "
                            "=== 'idle'", timeout=60_000)
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
