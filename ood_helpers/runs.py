@@ -17,7 +17,7 @@ from .config import Config
 
 FORMAT = 1  # of a run's folder
 FILES = ("history.json", "weights.pt", "outputs.npz")
-RECORD = {"config": (dict, str), "classes": (list, str), "shape": (list, int), "files": (dict, str)}  # and what is in it
+RECORD = {"config": (dict, str), "classes": (list, str), "shape": (list, int), "files": (dict, str)}  # of what
 
 
 class DamagedRun(ValueError):

@@ -416,7 +416,8 @@ def test_any_signed_record_is_a_run_or_refused(field, value, small):
     except ValueError as error:
         assert str(error)
     else:
-        assert all(isinstance(name, str) for name in found.classes) and find(found.config, run.path.parent) in (None, found)
+        assert all(isinstance(name, str) for name in found.classes)
+        assert find(found.config, run.path.parent) in (None, found)
 
 
 def test_many_trainings_leave_nothing_behind(tmp_path, monkeypatch):
