@@ -152,7 +152,7 @@ class Config:
     @property
     def label(self):
         """The loss's name and its options, for a legend."""
-        options = ", ".join(f"{'τ' if name == 'temperature' else name} {value}" for name, value in self.loss_options)
+        options = ", ".join(_in_words(name, value) for name, value in self.loss_options)
         return self.recipe.label + (f" ({options})" if options else "")
 
     @property
@@ -183,3 +183,15 @@ class Config:
         spread = {name: [i * len(index) // self.limit for i in range(self.limit)]
                   if len(index) > self.limit else slice(None) for name, index in whole.parts.items()}
         return replace(whole, parts={name: index[spread[name]] for name, index in whole.parts.items()})
+
+
+def _in_words(option, value):
+    """A loss's option for a legend.
+
+    >>> _in_words("temperature", 0.3), _in_words("entropic_scale", 50 ** 0.5), _in_words("positive_temperature", True)
+    ('τ 0.3', 'entropic scale 7.07', 'T > 0')
+    """
+    if option == "positive_temperature":
+        return "T > 0" if value else "any T"
+    number = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{'τ' if option == 'temperature' else option} {number}".replace("_", " ")

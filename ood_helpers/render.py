@@ -127,13 +127,15 @@ def shown(cells, alts, live):
 def address(finding, runs):
     """(page, the part of its address behind #) that opens an explorer as a saved picture shows it."""
     from .losses import RECIPES
+    from .widgets import NAMES
 
     losses, parts = {recipe.label: name for name, recipe in RECIPES.items()}, {}
+    scores = {shown: name for name, shown in NAMES.items()}
     for k, line in enumerate(finding.splitlines()):
         before = f"{k}." if k else ""
-        if match := re.match(r"(.+), (\w+): at threshold .* and [\d.]+ % of (.+?) are accepted", line):
+        if match := re.match(r"(.+), (.+?): at threshold .* and [\d.]+ % of (.+?) are accepted", line):
             run = match[1] if match[1] in runs else match[1].rpartition(", seed")[0]
-            parts |= {f"{before}run": run, f"{before}score": match[2], f"{before}ood": match[3]}
+            parts |= {f"{before}run": run, f"{before}score": scores[match[2]], f"{before}ood": match[3]}
             page = "scores_pair" if k else "scores"
         elif match := re.match(r"(.+), norm ([\d.]+), (\d+)° from ", line):
             page = "norm"

@@ -38,12 +38,12 @@ def png(figure):
 
 
 @styled
-def explorer(state, data, title):
+def explorer(state, data, score, title):
     """The score explorer's state: histogram, ROC and precision-recall with the working point."""
     view, (_, _, ready) = summary.compute(state, data), summary.prepare(state, data)
     figure, axes = _figure((9.5, 3.0), 3, (2.2, 1, 1))
     values = [summary.shown(state["score"], ranks) for ranks in ready["ranks"]]
-    plots.histogram(axes[0], values[0], {state["ood"]: values[1]}, view["threshold"], summary.BINS, state["score"],
+    plots.histogram(axes[0], values[0], {state["ood"]: values[1]}, view["threshold"], summary.BINS, score,
                     (view["low"], view["high"]))
     if state["log_scale"]:
         axes[0].set(yscale="log", ylim=(None, 1))
@@ -80,10 +80,21 @@ def norm(view, classes, target, title):
 
 
 @styled
-def playground(across, up, confidence, points, labels, point, title):
-    """The playground's state: top probability over the plane, the training points, and the point asked about."""
+def playground(across, up, values, said, ends, points, labels, classes, point, title):
+    """The playground's state: values (Y, X) of what is `said`, the training points, and the point asked about.
+
+    Colours and markers are those of static/playground.js.
+    """
     figure, ax = _figure((6.4, 4.2), 1)
-    plots.landscape(ax, across, up, confidence, points, labels)
+    shades = ax.pcolormesh(across, up, values, cmap="cividis", vmin=ends[0], vmax=ends[1], shading="gouraud",
+                           rasterized=True)
+    figure.colorbar(shades, ax=ax, label=said)
+    for k, (marker, face, edge) in enumerate((("o", "white", "#111111"), ("s", "#111111", "white"),
+                                              ("^", "#56b4e9", "#111111"))):
+        ax.plot(*points[labels == k].T, linestyle="none", marker=marker, color=face, markersize=5, markeredgecolor=edge,
+                markeredgewidth=0.6, label=classes[k])
+    ax.set(aspect="equal", xlim=(across[0], across[-1]), ylim=(up[0], up[-1]))
+    ax.legend(loc="upper left", frameon=True, facecolor="0.85")
     ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3)
     ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.2)
     _title(figure, title)

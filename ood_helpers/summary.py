@@ -3,6 +3,7 @@
 static/core.js says the same in JavaScript, where no kernel is needed; a test holds the two together. Nothing here knows
 of widgets.
 """
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,6 +120,15 @@ def ranked(name, value):
     if name != "msp":
         return value
     return -np.inf if value <= 0 else np.inf if value >= 1 else np.log(value / (1 - value))
+
+
+def said(value):
+    """A score in words: three digits, and more where three would round a probability up to 1.
+
+    >>> said(0.98812), said(0.99983), said(12.34)
+    ('0.988', '0.9998', '12.3')
+    """
+    return f"{value:.{max(3, math.ceil(-math.log10(1 - value))) if 0 < value < 1 else 3}g}"
 
 
 def axis_range(name, classes, temperature, extremes):

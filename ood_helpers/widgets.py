@@ -9,11 +9,13 @@ import torch
 import traitlets as t
 
 from . import losses, metrics, pages, scores, stills, toys
-from .summary import BINS, Data, Track, compute, half
+from .summary import BINS, Data, Track, compute, half, said
 from .widgetbase import Widget, link
 
 __all__ = ["NormExplorer", "Playground", "ScoreExplorer", "link"]
 
+NAMES = {"msp": "MSP (top probability)", "max_logit": "Max logit", "energy": "Energy", "entropy": "Negative entropy",
+         "min_distance": "Minimum distance", "mmls": "MMLS", "mmles": "MMLES", "mmleps": "MMLEPS"}  # as they are shown
 BUDGET = 8_000_000  # bytes of float16 logits that are sent to the browser; above it the kernel sends summaries
 
 
@@ -23,6 +25,7 @@ class ScoreExplorer(Widget):
     `ScoreExplorer(run)` or `ScoreExplorer([run, run, ...])` of one data set; anybody's logits with `from_logits`.
     State, readable and settable: run, score, temperature, ood, epoch, threshold (None follows the target), positive
     (which FPR95: "id" or "ood"), target (share of the positive class on its own side), log_scale, bin (0..59).
+    A new run or score drops the threshold, which was in the unit of the old one.
     Scores are those of logits / temperature; energy has its own T. `summary` holds the numbers that are shown; they
     come from logits in float16, so that AUROC can differ from a table's by 1e-5 and FPR95 by an image.
 
@@ -76,10 +79,11 @@ class ScoreExplorer(Widget):
         self.data, first = data, data.tracks[0]
         self.choices = {"run": [track.name for track in data.tracks], "score": list(scores.SCORES), "ood": data.oods}
         meta, blob = data.pack()
-        meta["in_kernel"] = in_kernel = data.bytes > BUDGET
+        meta |= {"scores": NAMES, "in_kernel": (in_kernel := data.bytes > BUDGET)}
         defaults = {"run": first.name, "score": first.score, "ood": data.oods[0], "epoch": first.epochs[-1]}
         Widget.__init__(self, **defaults | state, meta=meta, logits=b"" if in_kernel else blob)
         self.on_msg(self._answer)
+        self.observe(self._follow_target, ("run", "score"))
         if in_kernel:
             self.observe(self._send_picture, self.state)
             self._send_picture()
@@ -88,6 +92,9 @@ class ScoreExplorer(Widget):
     def summary(self):
         """The numbers of the current state; see `summary.compute`."""
         return compute(self.current(), self.data)
+
+    def _follow_target(self, _):
+        self.threshold = None  # a threshold is in its score's unit
 
     def _send_picture(self, _=None):
         self.picture = self.summary
@@ -102,7 +109,7 @@ class ScoreExplorer(Widget):
     def for_page(self):
         k, data = self.data.thinned(BUDGET)
         meta, blob = data.pack()
-        sprites = {}
+        meta["scores"], sprites = NAMES, {}
         if data.images:
             meta["tiles"], sprites = pages.sprites(data)
         if k > 1:
@@ -111,15 +118,15 @@ class ScoreExplorer(Widget):
 
     def static(self):
         """A Matplotlib figure of the current state."""
-        return stills.explorer(self.current(), self.data, self.finding())
+        return stills.explorer(self.current(), self.data, NAMES[self.score], self.finding())
 
     def finding(self):
         """What is seen, in one sentence."""
         view = self.summary
         accepted = [f"{100 * a / n:.1f} %" for a, n in zip(view["accepted"], view["sizes"])]
-        return (f"{self.run}, {self.score}: at threshold {view['threshold']:.3g}, {accepted[0]} of ID and "
-                f"{accepted[1]} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, FPR95 ({self.positive.upper()} "
-                f"positive) {100 * view['metrics']['fpr95']:.1f} %.")
+        return (f"{self.run}, {NAMES[self.score]}: at threshold {said(view['threshold'])}, {accepted[0]} of ID and "
+                f"{accepted[1]} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, "
+                f"FPR95 ({self.positive.upper()} positive) {100 * view['metrics']['fpr95']:.1f} %.")
 
 
 class NormExplorer(Widget):
@@ -191,7 +198,7 @@ class NormExplorer(Widget):
 
     def finding(self):
         """What is seen, in one sentence."""
-        view, name = self.summary, self.meta["classes"][self.meta["target"]]
+        view, name = self.summary, f"“{self.meta['classes'][self.meta['target']]}”"
         return (f"{losses.recipe(self.loss).label}, norm {self.norm:.1f}, {self.angle:.0f}° from {name}: softmax "
                 f"gives {name} {100 * view['probabilities'][self.meta['target']]:.1f} %, the loss is {view['loss']:.3f} and "
                 f"pulls the norm by {0.0 if abs(view['radial']) < 5e-7 else -view['radial']:+.2g}.")
@@ -256,8 +263,10 @@ class Playground(Widget):
         across, up = (np.linspace(-k * self.reach, k * self.reach, 121) for k in (4 / 3, 1))
         plane = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
         with torch.no_grad():
-            top = self.models[self.loss](torch.tensor(plane, dtype=torch.float32)).softmax(1).amax(1)
-        return stills.playground(across, up, top.reshape(121, 121).numpy(), self.points, self.labels,
+            z = self.models[self.loss](torch.tensor(plane, dtype=torch.float32)).reshape(121, 121, -1)
+        values, told, ends = ((z.norm(dim=2), "norm of the logits", (0, None)) if self.show == "norm"
+                              else (z.softmax(2).amax(2), "top probability", (1 / z.shape[2], 1)))
+        return stills.playground(across, up, values.numpy(), told, ends, self.points, self.labels, self.meta["classes"],
                                  (self.x, self.y), self.finding())
 
     def finding(self):

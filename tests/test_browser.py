@@ -185,6 +185,33 @@ def test_linked_explorers_move_together_in_a_page(visit):
     assert values[0] == values[1] != "1.000"
 
 
+def test_a_linked_score_takes_no_threshold_along(visit):
+    a, b = made(0), made(1, threshold=0.99983)
+    link(a, b, "score")
+    page = visit(a, b)
+    line = page.locator("label:has([data-key=threshold]) output").nth(1)
+    assert line.text_content() == "0.9998"  # not 1.000
+    page.locator("[data-key=score]").first.select_option("entropy")
+    settle(page)
+    a.score = "entropy"
+    assert page.locator("[data-key=score]").nth(1).input_value() == b.score == "entropy"
+    assert line.text_content() == f"{b.summary['threshold']:.3f}".replace("-", "−")
+
+
+def test_a_long_name_has_room_in_its_box(visit):
+    explorer = made(names=("near", "patches of photographs, in grey and very far away from any digit"))
+    page = visit(explorer)
+    page.locator("[data-key=ood]").select_option(explorer.data.oods[1])
+    settle(page)
+    room, needed, title = page.locator("[data-key=ood]").evaluate("""(select) => {
+        const pen = document.createElement("canvas").getContext("2d");
+        pen.font = getComputedStyle(select).font;
+        return [select.clientWidth, pen.measureText(select.value).width, select.title]; }""")
+    assert room > needed + 20 and title == explorer.data.oods[1]  # 20 for the arrow
+    phone = visit(explorer, viewport={"width": 360, "height": 740})
+    assert phone.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
 def test_hostile_names_are_text(visit):
     explorer = made(names=(HOSTILE, "far"), classes=[HOSTILE, "b", "c", "d"], name=HOSTILE, images=True)
     explorer.bin = 40
@@ -213,8 +240,8 @@ REACH_OUT = """async () => {
     const refused = [], away = "https://example.org/";
     document.addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
     fetch(away).catch(() => {});
-    for (const [tag, name] of Object.entries({ img: "src", script: "src", iframe: "src", object: "data", link: "href" }))
-        document.body.append(Object.assign(document.createElement(tag), { [name]: away, rel: "stylesheet" }));
+    for (const [tag, at] of Object.entries({ img: "src", script: "src", iframe: "src", object: "data", link: "href" }))
+        document.body.append(Object.assign(document.createElement(tag), { [at]: away, rel: "stylesheet" }));
     document.body.append(Object.assign(document.createElement("script"), { textContent: "document.title = 'taken'" }));
     await new Promise((done) => setTimeout(done, 300));
     return refused;

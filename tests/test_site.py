@@ -139,7 +139,7 @@ def test_every_colour_stands_out_from_its_paper_in_both_themes():
 
 def test_an_address_is_read_from_a_finding():
     runs = ["Softmax (CE), seed 0", "IsoMax"]
-    said = "seed 0, entropy: at threshold -1, 95.2 % of ID and 1.0 % of near are accepted; AUROC 1."
+    said = "seed 0, Negative entropy: at threshold -1, 95.2 % of ID and 1.0 % of near are accepted; AUROC 1."
     two = "\n".join(f"{name}, {said}" for name in ("Softmax (CE)", "IsoMax"))
     page, state = render.address(two, runs)
     assert page == "scores_pair"
@@ -306,3 +306,27 @@ def test_slides_move_by_keys_and_keep_their_place_in_the_address(visit):
         assert abs(top) < 5
     assert "Questions for the room" in page.locator("section").nth(1).text_content()
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_no_slide_is_larger_than_the_screen(visit):
+    page = visit("index")
+    for stem in STEMS:
+        page.goto(page.url.rpartition("/")[0] + f"/{stem}_slides.html")
+        page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
+        for width, height in ((1280, 720), (1024, 768)):
+            page.set_viewport_size({"width": width, "height": height})
+            sizes = page.locator("section").evaluate_all(
+                "all => all.map((s) => [s.getBoundingClientRect().height, s.scrollHeight, s.scrollWidth])")
+            assert (np.max(sizes, axis=0) <= (height, height, width)).all(), stem
+            pictures = page.locator("section img").evaluate_all("all => all.map((image) => image.clientHeight)")
+            assert min(pictures) > height / 4, stem
+
+
+def test_an_address_opens_its_slide_also_behind_pictures(visit):
+    page = visit(f"{STEMS[2]}_slides")
+    for place in (12, 5):
+        page.evaluate("(place) => { location.hash = place; }", place)
+        page.wait_for_function(
+            "(k) => Math.abs(document.querySelectorAll('section')[k - 1].getBoundingClientRect().top) < 5", arg=place)
+        page.reload()
+        assert abs(page.locator("section").nth(place - 1).evaluate("(s) => s.getBoundingClientRect().top")) < 5

@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 import traitlets
+from matplotlib.colors import to_hex
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ood_helpers import metrics, pages, scores, summary, widgets
-from ood_helpers.widgets import ScoreExplorer, link
+from ood_helpers.widgets import Playground, ScoreExplorer, link
 
 NODE = pytest.mark.skipif(not shutil.which("node") and not os.environ.get("CI"), reason="needs node")
 
@@ -126,7 +127,19 @@ def test_state_set_in_python_changes_the_summary():
     explorer.threshold = after["high"] + 1
     assert explorer.summary["accepted"] == [0, 0]
     explorer.temperature = 1.0
-    assert set(explorer.finding().split()) >= {"energy:", "b", "(OOD"}
+    assert set(explorer.finding().split()) >= {"Energy:", "b", "(OOD"}
+
+
+def test_a_threshold_ends_with_its_score_and_is_not_rounded_up_to_certainty():
+    explorer = ScoreExplorer.from_logits([[19.0, 0.5], [0.0, 3.0]], [[1.0, 0.5]], threshold=0.99983)
+    assert explorer.threshold == 0.99983
+    assert ", MSP (top probability): at threshold 0.9998, 50.0 % of" in explorer.finding()
+    explorer.score = "energy"
+    assert explorer.threshold is None
+    other = ScoreExplorer.from_logits([[9.0, 0.5]], [[1.0, 0.5]], threshold=0.9)
+    link(explorer, other, "score")
+    explorer.score = "entropy"
+    assert other.score == "entropy" and other.threshold is None
 
 
 def test_early_epochs_are_the_first_images_and_axes_stay():
@@ -190,6 +203,17 @@ def test_a_saved_notebook_shows_a_picture_and_no_html():
     assert "application/vnd.jupyter.widget-view+json" in data and "text/html" not in data
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG") and len(data["image/png"]) < 100_000
     assert "AUROC 1.000" in data["text/plain"]
+
+
+def test_the_playgrounds_still_has_the_colours_and_names_of_the_live_one():
+    script, playground = (pages.STATIC / "playground.js").read_text(), Playground()
+    for show, told in (("confidence", "top probability"), ("norm", "norm of the logits")):
+        playground.show = show
+        ax, bar = playground.static().axes
+        assert [entry.get_text() for entry in ax.get_legend().get_texts()] == playground.meta["classes"]
+        assert bar.get_ylabel() == told and ax.collections[0].get_cmap().name == "cividis"
+        faces = [to_hex(line.get_markerfacecolor()) for line in ax.lines[:3]]
+        assert f"FILLS = {json.dumps(faces)}" in script
 
 
 def test_images_are_answered_in_the_order_asked_for():

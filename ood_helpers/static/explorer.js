@@ -3,11 +3,9 @@ import { BINS, PICKED, compute, openData } from "./core.js";
 import { axes, bars, bind, choice, compact, fixed, h, line, linear, logarithmic, onRestyle, percent, sheet, slider, theme, ticks, toggle, write } from "./view.js";
 
 const STATE = ["run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin"];
-export const NAMES = { msp: "MSP (top probability)", max_logit: "Max logit", energy: "Energy", entropy: "Negative entropy",
-  min_distance: "Minimum distance", mmls: "MMLS", mmles: "MMLES", mmleps: "MMLEPS" };
 
 export function renderExplorer({ model, el }) {
-  const meta = model.get("meta"), inKernel = meta.in_kernel;
+  const meta = model.get("meta"), inKernel = meta.in_kernel, names = meta.scores;
   const blob = model.get("logits"); // a DataView; its bytes are aligned for float16 only by luck
   const data = inKernel ? null : openData(meta, blob.buffer.slice(blob.byteOffset, blob.byteOffset + blob.byteLength));
   const state = bind(model, [...STATE, "picture"], draw), runOf = (s) => meta.runs.find((r) => r.name === s.run);
@@ -16,7 +14,7 @@ export function renderExplorer({ model, el }) {
 
   const fields = {
     run: choice("Loss", meta.runs.map((r) => [r.name, r.name]), (run) => state.set({ run, threshold: null, bin: null }), "run"),
-    score: choice("Score", Object.entries(NAMES), (score) => state.set({ score, threshold: null, bin: null }), "score"),
+    score: choice("Score", Object.entries(names), (score) => state.set({ score, threshold: null, bin: null }), "score"),
     ood: choice("OOD set", meta.oods.map((o) => [o, o]), (ood) => state.set({ ood, bin: null }), "ood"),
     positive: choice("Positive class (FPR95)", [["id", "ID is positive"], ["ood", "OOD is positive"]],
       (positive) => state.set({ positive }), "positive"),
@@ -37,7 +35,7 @@ export function renderExplorer({ model, el }) {
   const edge = (k) => view.low + ((view.high - view.low) * k) / BINS;
 
   const readouts = Object.fromEntries(["auroc", "aupr", "fpr95", "accuracy"].map((key) => [key, h("dd", { "data-key": key })]));
-  const names = { auroc: h("dt", {}, "AUROC"), aupr: h("dt"), fpr95: h("dt"), accuracy: h("dt", {}, "ID accuracy") };
+  const terms = { auroc: h("dt", {}, "AUROC"), aupr: h("dt"), fpr95: h("dt"), accuracy: h("dt", {}, "ID accuracy") };
   const cells = ["id_in", "id_out", "ood_in", "ood_out"].map((key) => h("td", { "data-key": key }));
   const oodName = h("th", { scope: "row" });
   const plots = Object.fromEntries(["scores", "roc", "pr", "norms"].map((key) =>
@@ -48,7 +46,7 @@ export function renderExplorer({ model, el }) {
     h("div", { class: "ood-row" }, ...(meta.runs.length > 1 ? [fields.run.node] : []), fields.score.node, fields.ood.node,
       fields.positive.node, fields.log_scale.node),
     h("dl", { class: "ood-readouts" }, ...Object.keys(readouts).filter((k) => k !== "accuracy" || meta.labels)
-      .map((key) => h("div", {}, names[key], readouts[key]))),
+      .map((key) => h("div", {}, terms[key], readouts[key]))),
     h("div", { class: "ood-stage" }, h("div", { class: "ood-main" }, legend, plots.scores), plots.roc, plots.pr, plots.norms),
     h("div", { class: "ood-desk" }, h("div", { class: "ood-sliders" }, sliders.threshold.node, sliders.target.node,
       sliders.temperature.node, sliders.epoch.node, sliders.bin.node),
@@ -74,8 +72,8 @@ export function renderExplorer({ model, el }) {
     sliders.target.node.firstChild.textContent = s.positive === "id" ? "Target: ID accepted" : "Target: OOD rejected";
     const { metrics, sizes, accepted } = view;
     const shares = [accepted[0] / sizes[0], accepted[1] / sizes[1]];
-    names.aupr.textContent = `AUPR, ${positive} positive`;
-    names.fpr95.textContent = `FPR95, ${positive} positive`;
+    terms.aupr.textContent = `AUPR, ${positive} positive`;
+    terms.fpr95.textContent = `FPR95, ${positive} positive`;
     readouts.auroc.textContent = fixed(metrics.auroc, 4);
     readouts.aupr.textContent = fixed(s.positive === "id" ? metrics.aupr_in : metrics.aupr_out, 4);
     readouts.fpr95.textContent = percent(metrics.fpr95, 2);
@@ -91,7 +89,7 @@ export function renderExplorer({ model, el }) {
     drawInsets(s, look, shares);
     showPicked(s);
     clearTimeout(said);
-    const text = `${s.run}, ${NAMES[s.score]}: at threshold ${compact(s.threshold ?? view.threshold)}, ${percent(shares[0])} of ID and `
+    const text = `${s.run}, ${names[s.score]}: at threshold ${compact(s.threshold ?? view.threshold)}, ${percent(shares[0])} of ID and `
       + `${percent(shares[1])} of ${s.ood} are accepted. AUROC ${fixed(metrics.auroc)}, FPR95 (${positive} positive) ${percent(metrics.fpr95)}.`;
     plots.scores.setAttribute("aria-label", `Histogram of scores. ${text}`);
     said = setTimeout(() => { if (sentence.textContent !== text) sentence.textContent = text; }, 400);
@@ -103,7 +101,7 @@ export function renderExplorer({ model, el }) {
     const top = s.log_scale ? 1 : Math.min(1, view.peak * 1.12), bottom = s.log_scale ? Math.min(0.5 / Math.max(...sizes), 1e-3) : 0;
     const decades = [1, 0.1, 0.01, 1e-3, 1e-4, 1e-5].filter((v) => v >= bottom).map((v) => [v, `${+(v * 100).toPrecision(2)} %`]);
     const axis = axes(pen, look, box, { x: [low, high], y: [bottom, top], log: s.log_scale,
-      xTicks: ticks(low, high, width / 90), xName: NAMES[s.score],
+      xTicks: ticks(low, high, width / 90), xName: names[s.score],
       yTicks: s.log_scale ? decades : ticks(0, top * 100, 5).map(([v, t]) => [v / 100, `${t} %`]), yName: "Share of each set" });
     const edges = Array.from({ length: BINS + 1 }, (_, k) => edge(k)), base = box[1] + box[3];
     bars(pen, look, axis, edges, share(counts.id, 0), share(counts.ood, 1), base);
@@ -223,6 +221,8 @@ export function renderExplorer({ model, el }) {
   });
   plots.scores.addEventListener("pointercancel", () => { dragging = false; });
   model.on("msg:custom", showImages);
+  // A threshold is in its score's unit. A kernel sees to that itself; in a page a linked score comes alone.
+  if (model.get("alone")) for (const name of ["run", "score"]) model.on(`change:${name}`, () => model.set("threshold", null));
   const stopStyle = onRestyle(root, state.later);
   draw();
   return () => { state.stop(); stopStyle(); clearTimeout(said); model.off("msg:custom", showImages); };

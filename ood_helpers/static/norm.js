@@ -7,7 +7,7 @@ const LOSSES = [["softmax", "Softmax (CE)"], ["logitnorm", "LogitNorm"], ["meln"
 
 export function renderNorm({ model, el }) {
   const meta = model.get("meta"), state = bind(model, ["loss", "norm", "angle", "temperature", "margin"], draw);
-  const truth = meta.classes[meta.target];
+  const truth = `“${meta.classes[meta.target]}”`; // a digit in quotes is a name
   const loss = choice("Loss", LOSSES, (value) => state.set({ loss: value }), "loss");
   const sliders = {
     norm: slider("Norm ‖z‖", { ...linear(0.1, REACH, 199), text: (v) => fixed(v, 1), input: (norm) => state.set({ norm }), key: "norm" }),

@@ -4,7 +4,7 @@ import { h } from "./view.js";
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 
 function standIn({ traits, constants, buffers, sprites }, changed) {
-  const values = { ...traits, ...constants }, listeners = new Map();
+  const values = { ...traits, ...constants, alone: true }, listeners = new Map();
   for (const [name, base64] of Object.entries(buffers ?? {})) values[name] = new DataView(bytesOf(base64).buffer);
   const tell = (event, ...rest) => [...(listeners.get(event) ?? [])].forEach((listener) => listener(...rest));
   const sheets = {};

@@ -55,7 +55,10 @@ export function choice(label, names, input, key) { // names: [[value, text], ...
   const fill = (pairs) => select.replaceChildren(...pairs.map(([value, text]) => h("option", { value }, text)));
   fill(names);
   select.addEventListener("change", () => input(select.value));
-  return { node, fill, show(value) { if (select.value !== value) select.value = value; } };
+  return { node, fill, show(value) {
+    if (select.value !== value) select.value = value;
+    select.title = select.selectedOptions[0]?.textContent ?? ""; // a name too long for the page
+  } };
 }
 
 export function toggle(label, input, key) {
@@ -190,4 +193,6 @@ export function bars(context, look, axis, edges, id, ood, base) {
 
 export const fixed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
 export const percent = (value, digits = 1) => `${(100 * value).toFixed(digits)} %`;
-export const compact = (value) => fixed(value, Math.abs(value) >= 100 ? 1 : Math.abs(value) >= 10 ? 2 : 3);
+/** Three decimals, fewer of a large number, and more where three would round a probability up to 1. */
+export const compact = (value) => fixed(value, value < 1 && value > 0.9995 ? Math.ceil(-Math.log10(1 - value))
+  : Math.abs(value) >= 100 ? 1 : Math.abs(value) >= 10 ? 2 : 3);
