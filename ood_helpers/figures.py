@@ -159,6 +159,8 @@ def regenerate(data="digits", device="auto", notebooks=None):
     since its last run is not run again. A cell that fails raises ValueError, in one sentence, and leaves its
     notebook as it was.
     """
+    from joblib import cpu_count
+
     here, started = root(), time.monotonic()
     notebooks = [Path(path) for path in notebooks or sorted((here / "notebooks").glob("*.ipynb"))]
     if not notebooks:
@@ -173,7 +175,9 @@ def regenerate(data="digits", device="auto", notebooks=None):
     if stale:
         if sum("lesson(" in path.read_text() for path in stale) > 1:
             _train_lesson(data, device, runs)
-        environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | {
+        share = str(max(1, cpu_count() // min(2, len(stale))))  # threads that wait for a core keep it from the others
+        environment = {"OMP_NUM_THREADS": share, "LOKY_MAX_CPU_COUNT": share} | {
+            key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | {
             "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent),
             "OOD_DATA": os.environ.get("OOD_DATA") or str(here / "data")}
         for path, executed in _execute(stale, environment):

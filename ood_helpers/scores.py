@@ -185,7 +185,8 @@ def gradnorm(model, images):
     def of_batch(x):
         with torch.no_grad():
             features = model.features(x)
-        gradients = vmap(grad(divergence), in_dims=(None, 0), chunk_size=32)(weight, features)
+        at_once = max(1, 2**26 // weight.numel())  # images, so that their gradients take 256 MB at most
+        gradients = vmap(grad(divergence), in_dims=(None, 0), chunk_size=at_once)(weight, features)
         return gradients.abs().sum((1, 2))
 
     return _in_batches(model, images, of_batch)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import joblib
 import nbformat
 import numpy as np
 import pytest
@@ -183,6 +184,15 @@ def test_regenerate_runs_each_notebook_once_until_something_changes(project, cap
     (project / "package/losses.py").write_text("# changed")
     figures.regenerate("digits", "cpu", [second])
     assert "1 of 1 notebooks run" in capsys.readouterr().out
+
+
+def test_notebooks_that_run_side_by_side_share_the_cores(project, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    paths = [write(project / f"notebooks/0{k}.ipynb", "import joblib, os; print(os.environ['OMP_NUM_THREADS'])",
+                   "print(joblib.cpu_count())") for k in (1, 2)]
+    figures.regenerate("digits", "cpu")
+    share = f"{max(1, joblib.cpu_count() // 2)}\n"
+    assert [output.text for path in paths for output in outputs(path)] == [share] * 4
 
 
 PAGE = """from ood_helpers import figures
