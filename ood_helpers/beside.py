@@ -17,7 +17,7 @@ class Beside(HBox):
 
     def __init__(self, *widgets):
         for widget in widgets:
-            widget.layout = Layout(flex="1 1 440px", width="auto", min_width="0")
+            widget.layout = Layout(flex="1 1 400px", width="auto", min_width="0")
         super().__init__(widgets, layout=Layout(flex_flow="row wrap", grid_gap="0 24px", width="100%"))
 
     def _repr_mimebundle_(self, **options):
