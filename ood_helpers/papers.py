@@ -13,7 +13,7 @@ from . import metrics, scores
 from .config import PRESETS, Config
 from .data import SETS
 from .loop import outputs
-from .tables import latex_text, spread
+from .tables import latex_text, markdown_text, spread
 from .training import choose_temperature, fit_all, pick_device
 
 MODELS = {"densenet_bc_100_12": "densenetbc100", "wrn_28_10": "wideresnet2810", "resnet18_224": "resnet18"}
@@ -250,7 +250,8 @@ def heading(key):
 def markdown(rows, name):
     """Ours, the published value and the difference in columns of their own; the best of each model in bold."""
     columns = quantities(rows, name)
-    titles = [f"{heading(key)}{part}" for key in columns for part in ("", " (published)", " (difference)")]
+    titles = [f"{title}{part}" for title in (markdown_text(heading(key)) for key in columns)
+              for part in ("", " (published)", " (difference)")]
     lines = [f"| model | system | n | {' | '.join(titles)} |", "|---" * (3 + len(titles)) + "|"]
     for row, line in zip(rows, cells(rows, columns)):
         parts = [text for own, told, gap, best in line for text in (f"**{own}**" if best else own, told, gap)]

@@ -1,6 +1,7 @@
 """Runs -> a table of means and standard deviations over seeds."""
 import csv
 import io
+import re
 from statistics import mean, stdev
 
 
@@ -47,6 +48,15 @@ def latex_text(text):
     return "".join(special.get(character, character) for character in text)
 
 
+def markdown_text(text):
+    r"""Any text as Markdown that shows it, in a table too.
+
+    >>> print(markdown_text("<b>|$5"))
+    \<b>\|\$5
+    """
+    return re.sub(r"[\\`*\[<|$]", r"\\\g<0>", " ".join(text.split()))
+
+
 def markdown(table, note):
     """A Markdown table with the note, which names n and the FPR95 convention, under it.
 
@@ -58,8 +68,8 @@ def markdown(table, note):
     n = 2
     """
     names = list(next(iter(table.values())))
-    lines = [["loss", *names], ["---"] * (len(names) + 1)]
-    lines += [[label, *(spread(row[name]) for name in names)] for label, row in table.items()]
+    lines = [["loss", *map(markdown_text, names)], ["---"] * (len(names) + 1)]
+    lines += [[markdown_text(label), *(spread(row[name]) for name in names)] for label, row in table.items()]
     text = "\n".join("| " + " | ".join(line) + " |" if "---" not in line else "|" + "|".join(line) + "|"
                      for line in lines)
     return f"{text}\n\n{note}"

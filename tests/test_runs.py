@@ -1,4 +1,5 @@
 """Configurations name runs; models have the papers' sizes; tables and the command line say what was measured."""
+import html
 import re
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from ood_helpers import __main__ as command
-from ood_helpers import tables
+from ood_helpers import render, tables
 from ood_helpers.config import Config
 
 
@@ -44,6 +45,13 @@ def test_table_has_mean_deviation_n_and_convention():
     assert tables.comma_separated(found).splitlines() == [
         "loss,column,seed,value", "Softmax,accuracy,0,99.0000", "Softmax,accuracy,1,98.0000",
         "Softmax,FPR95 near,0,10.0000", "Softmax,FPR95 near,1,30.0000"]
+
+
+def test_a_hostile_name_in_a_table_is_text():
+    name = "folder:<img src=x onerror=alert(1)> | $x$ `a` *b* [c](d) \\"
+    page = render.prose(tables.markdown({f"{name}\n": {name: [1.0], "$y$": [2.0]}}, "n = 1"))
+    cells = [html.unescape(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", page)]
+    assert cells == ["loss", name, "$y$", name, "1.0", "2.0"]
 
 
 def test_help_is_complete(capsys):
