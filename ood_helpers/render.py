@@ -41,7 +41,7 @@ def prose(markdown):
         formulas.append(formula(match[2] or match[3], display=bool(match[2])))
         return f"oodformula{len(formulas) - 1}x"
 
-    text = re.sub(r"(`[^`]*`)|\$\$(.+?)\$\$|\$([^$`]+?)\$", keep, markdown, flags=re.S)
+    text = re.sub(r"(`[^`]*`)|(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$`]+?)\$", keep, markdown, flags=re.S)
     page = mistune.create_markdown(plugins=["table"])(text)
     page = re.sub(r"oodformula(\d+)x", lambda match: formulas[int(match[1])], page)
     wide = r'<div class="wide" tabindex="0" role="region" aria-label="table">\g<0></div>'
