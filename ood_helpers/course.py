@@ -68,11 +68,15 @@ def course(target="course", notebooks=None):
     print(f"{len(found)} notebooks for students, for teachers and as slides in {target}")
 
 
-def slides(book, data="digits"):
+def slides(book, data="digits", live=None):
     """One page of slides: the question, the room's questions, each section's first words and its figures.
 
     Arrow keys, Page Up and Down, Home and End move; without a script the slides stand one below the other.
+    `live`, where explorers stand beside the slides, gives the link to the one that a saved picture shows.
     """
+    def still(finding, png):
+        return picture(png, finding) + (live(finding) if live else ""), finding
+
     alts, first = passports(data), book.cells[0]
     told = [f"<h1>{html.escape(book.title)}</h1>" + prose(f"**Question.** {book.question}")]
     told += [prose(cell.source) for cell in book.cells if "questions" in tags(cell)]
@@ -84,7 +88,7 @@ def slides(book, data="digits"):
             told += [_lead(part) for part in re.split(r"(?m)^(?=## )", cell.source) if part.startswith("## ")]
             told += [prose(cell.source)] if cell.id.startswith("task-") else []
         else:
-            told += shown(cells, alts, lambda finding, png: (picture(png, finding), finding))
+            told += shown(cells, alts, still)
     body = "".join(f'<section tabindex="-1" aria-label="slide {k} of {len(told)}">{content}'
                    f'<p class="place">{k} / {len(told)}</p></section>\n' for k, content in enumerate(told, 1))
     return document(book.title, f"<main>\n{body}</main>", (pages.STATIC / "slides.js").read_text(), "slides")
@@ -131,11 +135,17 @@ def site(target="site", notebooks=None, live=None, data="digits"):
         shutil.copyfile(page, target / page.name)
     names, alts = live["scores"][1][0].choices["run"], passports(data)
 
-    def frame(finding, _):
+    def place(finding):
         page, state = address(finding, names)
-        place = f"{page}.html#{html.escape(state)}"
-        return (f'<iframe src="{place}" title="{html.escape(live[page][0])}" loading="lazy"></iframe>'
-                f'<a href="{place}">Open it alone: the address keeps every setting</a>'), finding
+        return page, f"{page}.html#{html.escape(state)}"
+
+    def alone(finding):
+        return f'<a href="{place(finding)[1]}">Open it alone: the address keeps every setting</a>'
+
+    def frame(finding, _):
+        page, here = place(finding)
+        return (f'<iframe src="{here}" title="{html.escape(live[page][0])}" loading="lazy"></iframe>'
+                + alone(finding)), finding
 
     for k, book in enumerate(found):
         nav = _navigation(found[k - 1] if k else None, found[k + 1] if k + 1 < len(found) else None, book)
@@ -143,7 +153,7 @@ def site(target="site", notebooks=None, live=None, data="digits"):
         (target / f"{book.stem}.html").write_text(
             document(book.title, f'<a class="skip" href="#content">Skip to the text</a>\n{nav}\n'
                      f'<main id="content">\n{body}\n</main>\n{nav}'), encoding="utf-8")
-        (target / f"{book.stem}_slides.html").write_text(slides(book, data), encoding="utf-8")
+        (target / f"{book.stem}_slides.html").write_text(slides(book, data, alone), encoding="utf-8")
     index = target / "index.html"
     index.write_text(_contents(found, live), encoding="utf-8")
     print(f"{len(found)} notebooks and {len(live)} explorers as pages: open {index}")

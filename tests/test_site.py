@@ -322,6 +322,18 @@ def test_no_slide_is_larger_than_the_screen(visit):
             assert min(pictures) > height / 4, stem
 
 
+def test_from_a_slide_to_its_live_explorer_and_back(visit):
+    page = visit(f"{STEMS[0]}_slides")
+    link = page.locator("section a", has_text="Open it alone").first
+    place = link.evaluate("(a) => [...document.querySelectorAll('section')].indexOf(a.closest('section')) + 1")
+    page.evaluate("(place) => { location.hash = place; }", place)
+    link.click()
+    page.wait_for_selector("dd:not(:empty)")
+    page.go_back()
+    page.wait_for_function(
+        "(k) => Math.abs(document.querySelectorAll('section')[k - 1]?.getBoundingClientRect().top) < 5", arg=place)
+
+
 def test_an_address_opens_its_slide_also_behind_pictures(visit):
     page = visit(f"{STEMS[2]}_slides")
     for place in (12, 5):
