@@ -7,6 +7,9 @@ import os
 import platform
 import statistics
 import time
+import tracemalloc
+from functools import partial
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -75,13 +78,32 @@ class PlainLoop:
             loss.item()
 
 
+def our_epoch(network, images, labels, batch_size, device):
+    """An epoch as `fit` trains it, to be called again and again."""
+    network.to(device, memory_format=torch.channels_last)
+    optimise = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
+    scheduler, generator = torch.optim.lr_scheduler.ConstantLR(optimise, 1.0), torch.Generator(device)
+    criterion, images, labels = losses.LogitNormLoss(0.04), images.to(device), labels.to(device)
+
+    def epoch():
+        loop.keep_memory()
+        loop.one_epoch(network, criterion, optimise, scheduler, images, labels, batch_size, generator, "crop_flip",
+                       loop.precision(torch.device(device)))
+    return epoch
+
+
+def photographs(count):
+    """Photographs of 32 pixels and labels for them, where none are given."""
+    return synthetic.patches((3, 32, 32), count)[0], torch.arange(count) % 10
+
+
 def train(device, images=None, labels=None, names=("wrn_16_2", "resnet18_w16"), batch_size=128, steps=4, rounds=5):
     """Images per second of an epoch, ours against the plain loop, on photographs of 32 pixels."""
     from torch.utils.flop_counter import FlopCounterMode
 
     count, found = steps * batch_size, []
     if images is None:
-        images, labels = synthetic.patches((3, 32, 32), count)[0], torch.arange(count) % 10
+        images, labels = photographs(count)
     images, labels = images[:count], labels[:count]
     peak, autocast = peaks(device), loop.precision(torch.device(device))
     for name in names:
@@ -91,19 +113,9 @@ def train(device, images=None, labels=None, names=("wrn_16_2", "resnet18_w16"), 
         for block in plain.modules():  # the papers' own dropout, not ours
             if isinstance(block, models.PreActivation):
                 block.dropout = nn.Dropout(0.3)
-        ours = network().to(device, memory_format=torch.channels_last)
-        optimise = torch.optim.SGD(ours.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
-        scheduler = torch.optim.lr_scheduler.ConstantLR(optimise, 1.0)
-        held, targets, generator = images.to(device), labels.to(device), torch.Generator(device)
-
-        def ours_epoch():
-            loop.keep_memory()
-            loop.one_epoch(ours, criterion, optimise, scheduler, held, targets, batch_size, generator, "crop_flip",
-                           autocast)
-
         times = interleave({
             "plain loop (PIL, float32)": PlainLoop(plain, criterion, images, labels, batch_size, device),
-            "ood_helpers": ours_epoch}, rounds, device)
+            "ood_helpers": our_epoch(network(), images, labels, batch_size, device)}, rounds, device)
         with FlopCounterMode(display=False) as counter:
             criterion(network()(images[:2]), labels[:2]).backward()
         found += rows(f"train {name}, ms per image", times, count, counter.get_total_flops() / 2 * count,
@@ -183,16 +195,84 @@ def explorer(device):
             for n, times in latency.bench().items() for control, values in times.items()]
 
 
+def extra(function, device):
+    """Bytes that its tensors and arrays held at most, beyond those that were there before."""
+    if device != "cpu":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        tracemalloc.start()
+        function()
+        arrays = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    changes = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
+    return arrays + max(accumulate(changes), default=0)
+
+
 def scaling(device):
-    """Time as the work grows: classes for the heads, scores for the metrics, batch size for training."""
-    found = heads(device, [(128, 512, classes) for classes in (10, 100, 1000, 10_000)], rounds=5)
-    generator = np.random.default_rng(0)
-    for n in (10**4, 10**5, 10**6, 10**7, 10**8):
-        pair = generator.standard_normal((2, n // 2), dtype=np.float32)
-        found += rows(f"metrics, {n:,} scores", interleave({"ood_helpers": lambda: metrics.detection(*pair)}, 2))
-    for batch in (32, 128, 512):
-        found += train(device, names=("resnet18_w16",), batch_size=batch, steps=2, rounds=2)
+    """Time and memory as the work grows, drawn as figures/bench/scaling.* on axes where in proportion is straight."""
+    def head(loss, classes):
+        recipe = losses.recipe(loss)
+        classifier = recipe.head(512, classes).to(device)
+        criterion, targets = recipe.criterion(classifier).to(device), torch.randint(classes, (128,), device=device)
+        x = torch.randn(128, 512, device=device, requires_grad=True)
+        return lambda: criterion(classifier(x), targets).backward()
+
+    def scores(count):
+        pair = np.random.default_rng(0).standard_normal((2, count // 2), dtype=np.float32)
+        return lambda: metrics.detection(*pair)
+
+    def step(batch, width):
+        network = models.Network(*models.resnet(3, blocks=(2, 2, 2, 2), width=width), nn.Linear, 10, 3)
+        return our_epoch(network, *photographs(batch), batch, device)
+
+    decades, found = [10**power for power in range(1, 9)], []
+    for task, lines, sizes in (
+            ("classes of a head, 128 x 512", {loss: partial(head, loss) for loss in ("isomax", "isomaxplus", "dismax")},
+             decades[:4]),
+            ("scores of metrics.detection", {"ID and OOD": scores}, decades[3:]),
+            ("images per step, ResNet-18 of width 16", {"training": partial(step, width=16)}, (32, 64, 128, 256, 512)),
+            ("width of ResNet-18, 128 images", {"training": partial(step, 128)}, (8, 16, 32, 64))):
+        place = "cpu" if scores in lines.values() else device
+        for name, make in lines.items():
+            work = {size: make(size) for size in sizes}
+            ms = {size: 1e3 * statistics.median(times) for size, times in interleave(work, 3, place).items()}
+            found += [{"task": task, "line": name, "size": size, "alternative": f"{name}, {size:,}", "ms": ms[size],
+                       "ratio": size / ms[size] * ms[sizes[0]] / sizes[0], "peak": None,
+                       "mib": extra(work[size], place) / 2**20} for size in sizes]
+    draw(found, machine(device))
     return found
+
+
+def draw(found, machine):
+    """Time above memory, a column per task."""
+    from matplotlib import pyplot as plt
+
+    from .figures import save_figure, style
+    from .looks import LOSS_LOOKS, looks
+
+    style()
+    tasks = list(dict.fromkeys(row["task"] for row in found))
+    fig, axes = plt.subplots(2, len(tasks), figsize=(2.9 * len(tasks), 4.6), sharex="col")
+    for column, task in zip(axes.T, tasks):
+        for ax, quantity, label in zip(column, ("ms", "mib"), ("time in ms", "extra memory in MiB")):
+            for name in dict.fromkeys(row["line"] for row in found if row["task"] == task):
+                x, y = zip(*[(row["size"], row[quantity]) for row in found
+                             if (row["task"], row["line"]) == (task, name)])
+                plain = {"color": "black", "marker": "o", "label": name}
+                ax.plot(x, y, **looks([name])[name] if name in LOSS_LOOKS else plain)
+            ax.plot(x, np.multiply(x, y[-1] / x[-1]), color="gray", linestyle=":", label="in proportion")
+            ax.set(xscale="log", yscale="log", ylabel=label if task == tasks[0] else "")
+            ax.set_xticks(x, [f"{size:g}" for size in x])
+            ax.xaxis.minorticks_off()
+        column[1].set_xlabel(task)
+    axes[0, 0].legend()
+    path = save_figure(fig, "scaling", "bench", command="python -m ood_helpers bench scaling", machine=machine,
+                       rows=found)
+    print(f"saved as {path}")
 
 
 TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explorer, "scaling": scaling}
@@ -217,5 +297,6 @@ def text(found):
         lines += [row["task"]] if row["task"] != task else []
         task = row["task"]
         share = f"  {100 * row['peak']:5.1f} % of peak" if row["peak"] else ""
-        lines.append(f"  {row['alternative']:<30} {row['ms']:>10.3f} ms {row['ratio']:>8.2f} x{share}")
+        memory = f"  {row['mib']:>9.2f} MiB" if "mib" in row else ""
+        lines.append(f"  {row['alternative']:<30} {row['ms']:>10.3f} ms {row['ratio']:>8.2f} x{share}{memory}")
     return "\n".join(lines)
