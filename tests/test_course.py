@@ -1,6 +1,7 @@
 """The course: exercises that check themselves, and the notebooks, slides and pages made from one source."""
 import io
 import json
+import re
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,6 +122,11 @@ def onehot(y, z):
     return F.one_hot(y, z.shape[1])
 
 
+def slope_of_target(z, y, m):
+    m = torch.tensor(m, requires_grad=True)
+    return torch.autograd.grad(F.cross_entropy((z - m * onehot(y, z)) / z.norm(dim=1, keepdim=True), y), m)
+
+
 WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("msp", lambda z: np.exp(z).max(1) / np.exp(z).sum(1), "too large"),
     ("msp", lambda z: z.max(1), "largest logit"),
@@ -137,6 +143,10 @@ WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("pick_tau", lambda table: max(table, key=lambda c: c.test_auroc).tau, "test_auroc was looked at"),
     ("pick_tau", lambda table: min(table, key=lambda c: c.training_loss).tau, "smallest tau"),
     ("margin_slope", lambda z, y, m: 0.0, "so m left every logit"),
+    ("margin_slope", lambda z, y, m: slope_of_target(z, y, m), "in a tuple"),
+    ("margin_slope", lambda z, y, m: ((1 - z.softmax(1).gather(1, y[:, None])) / z.norm(dim=1, keepdim=True)).mean(),
+        "raw logits"),
+    ("softmax_gradient", lambda z, y: z.softmax(1) - y, "one_hot"),
     ("positive_temperature", lambda theta: theta.abs() + 1, "turns around"),
     ("positive_temperature", lambda theta: (1 + theta).clamp(min=0.01), "flat somewhere"),
     ("positive_temperature", lambda theta: 1 + theta, "above zero"),
@@ -144,6 +154,7 @@ WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("isomaxplus_logits", lambda x, w, s: abs(s) * torch.cdist(F.normalize(x), F.normalize(w)),
         "near prototype"),
     ("isomaxplus_logits", lambda x, w, s: -abs(s) * torch.cdist(x, w), "that is IsoMax"),
+    ("isomaxplus_logits", lambda x, w, s: -s * torch.cdist(F.normalize(x), F.normalize(w)), "below zero"),
     ("mosaic_targets", lambda drawn, k: F.one_hot(drawn, k).double().amax(1) / 4, "colleague's"),
     ("colleague", sigmoid_auroc, "the same as the colleague's"),
     ("colleague", lambda a, b: np.mean(a[:, None] > b), "one half"),
@@ -225,7 +236,7 @@ def made(tmp_path_factory):
 def test_students_get_blanks_without_solutions_and_outputs_and_teachers_get_all(made, stem):
     student, teacher = (nbformat.read(made / kind / f"{stem}.ipynb", 4) for kind in ("student", "teacher"))
     nbformat.validate(student)
-    assert teacher == BOOKS[stem]
+    assert nbformat.writes(teacher) == nbformat.writes(BOOKS[stem]).replace("](../figures/", "](../../figures/")
     wanted = [cell.id for cell in BOOKS[stem].cells if "solution" not in cell.metadata.get("tags", ())]
     assert [cell.id for cell in student.cells] == wanted and len(wanted) < len(teacher.cells)
     code = [cell for cell in student.cells if cell.cell_type == "code"]
@@ -264,3 +275,15 @@ def test_the_plan_names_every_notebook_and_its_commands_exist():
         assert word in plan, word
     makefile = (ROOT / "Makefile").read_text()
     assert "\ncourse: " in makefile and "\nsite: " in makefile
+
+
+def test_the_minutes_of_the_plan_add_up_and_leave_room_for_its_exercises():
+    readme = (ROOT / "README.md").read_text()
+    table = readme[readme.index("| | 45 minutes"):readme.index("\n| needs")]
+    for head, _, *parts, total in zip(*(row.split("|")[2:5] for row in table.splitlines())):
+        assert sum(int(number) for part in parts for number in re.findall(r"\b\d+\b", part)) == int(total)
+        assert int(total) <= int(head.split()[0])
+    written = {title.casefold(): int(minutes) for book in BOOKS.values() for cell in book.cells
+               for title, minutes in re.findall(r"^\*\*(.+?)\*\* \(.+?(\d+) minutes\)", cell.source)}
+    planned = re.findall(r"\*(.+?)\* (\d+)", table)
+    assert planned and all(int(minutes) >= written[name.casefold()] for name, minutes in planned)
