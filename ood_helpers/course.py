@@ -5,6 +5,7 @@ the notebooks are read as they are committed, with their outputs. Slides and pag
 formulas become MathML and nothing is fetched, so that they open from a file.
 """
 import html
+import math
 import re
 import shutil
 import sys
@@ -111,7 +112,8 @@ def explorers(runs=None):
     runs = runs or figures.settings().runs
     groups = lesson(Config(), ("softmax", "logitnorm"), 3, runs)
     others = [Config(loss=loss) for loss in ("meln", "isomax", "isomaxplus", "dismax", "dismax_fpr")]
-    others.append(Config(loss="meln", loss_options={"positive_temperature": True}))
+    others += [Config(loss="meln", loss_options={"positive_temperature": True}),
+               Config(loss="isomaxplus", loss_options={"entropic_scale": 10 / math.sqrt(2)})]  # DisMax's twin
     everything = [*groups["softmax"], *groups["logitnorm"], *fit_all(others, runs)]
     pair = ScoreExplorer(everything), ScoreExplorer(everything)
     pair[1].run = pair[1].choices["run"][3]  # LogitNorm beside softmax

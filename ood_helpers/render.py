@@ -134,7 +134,9 @@ def address(finding, runs):
     for k, line in enumerate(finding.splitlines()):
         before = f"{k}." if k else ""
         if match := re.match(r"(.+), (.+?): at threshold .* and [\d.]+ % of (.+?) are accepted", line):
-            run = match[1] if match[1] in runs else match[1].rpartition(", seed")[0]
+            run = next((name for name in runs  # one of several there carries its seed, one alone does not
+                        if match[1] == name or name.startswith(f"{match[1]}, seed") or match[1].startswith(f"{name}, seed")),
+                       "")
             parts |= {f"{before}run": run, f"{before}score": scores[match[2]], f"{before}ood": match[3]}
             page = "scores_pair" if k else "scores"
         elif match := re.match(r"(.+), norm ([\d.]+), (\d+)° from ", line):

@@ -144,6 +144,8 @@ def test_an_address_is_read_from_a_finding():
     page, state = render.address(two, runs)
     assert page == "scores_pair"
     assert state.startswith("run=Softmax+%28CE%29%2C+seed+0&score=entropy&ood=near&1.run=IsoMax&")
+    alone = "Softmax (CE), Energy: at threshold 3, 95.2 % of ID and 1.0 % of near are accepted; AUROC 1."
+    assert render.address(alone, runs)[1].startswith("run=Softmax+%28CE%29%2C+seed+0&score=energy")
     for widget, name in ((NormExplorer(loss="meln"), "norm"), (Playground(x=-3.0), "playground")):
         page, state = render.address(widget.finding(), runs)
         assert page == name and "loss=" in state
