@@ -134,9 +134,10 @@ def address(finding, runs):
     for k, line in enumerate(finding.splitlines()):
         before = f"{k}." if k else ""
         if match := re.match(r"(.+), (.+?): at threshold .* and [\d.]+ % of (.+?) are accepted", line):
-            run = next((name for name in runs  # one of several there carries its seed, one alone does not
-                        if match[1] == name or name.startswith(f"{match[1]}, seed") or match[1].startswith(f"{name}, seed")),
-                       "")
+            # One of several trainings carries its seed; one alone does not.
+            same = (name for name in runs if name == match[1] or name.startswith(f"{match[1]}, seed")
+                    or match[1].startswith(f"{name}, seed"))
+            run = next(same, "")
             parts |= {f"{before}run": run, f"{before}score": scores[match[2]], f"{before}ood": match[3]}
             page = "scores_pair" if k else "scores"
         elif match := re.match(r"(.+), norm ([\d.]+), (\d+)° from ", line):
