@@ -5,11 +5,14 @@ own matrix products (or copies) reach in the same run.
 """
 import os
 import platform
+import re
 import statistics
 import time
 import tracemalloc
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -280,9 +283,12 @@ TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explo
 
 def machine(device):
     """Hardware and versions, for the record."""
-    return {"device": torch.cuda.get_device_name() if device != "cpu" else platform.processor() or platform.machine(),
-            "cores": os.cpu_count(), "threads": torch.get_num_threads(), "python": platform.python_version(),
-            "torch": torch.__version__, "numpy": np.__version__, "peaks": peaks(device)}
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, TypeError):  # Linux tells more
+        name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]
+    return {"device": torch.cuda.get_device_name() if device != "cpu" else name, "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(), "python": platform.python_version(), "torch": torch.__version__,
+            "numpy": np.__version__, "peaks": peaks(device)}
 
 
 def text(found):
