@@ -158,7 +158,8 @@ def scikit_learn(id_scores, ood_scores):
     scores, labels = np.concatenate([id_scores, ood_scores]), np.repeat([1, 0], [len(id_scores), len(ood_scores)])
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
     return {"auroc": roc_auc_score(labels, scores), "fpr95": fpr[np.argmax(tpr >= 0.95)],
-            "aupr_in": average_precision_score(labels, scores), "aupr_out": average_precision_score(1 - labels, -scores)}
+            "aupr_in": average_precision_score(labels, scores),
+            "aupr_out": average_precision_score(1 - labels, -scores)}
 
 
 def pytorch_ood(id_scores, ood_scores):
