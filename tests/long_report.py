@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -19,16 +20,16 @@ def main():
         lines = [json.loads(line) for line in counts.read_text().splitlines()] if counts.exists() else []
     if done.returncode:
         sys.exit(done.returncode)
-    cases = [line for line in lines if line["test"] == "generated cases"]
-    text = ["# What the long tests went through", "",
-            f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
-            "every one survived.", "", "| test | counts |", "|---|---|"]
+    together = Counter()
     for line in lines:
-        if line not in cases:
-            told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in line.items() if key != "test")
-            text.append(f"| {line['test']} | {told} |")
-    text += [f"| generated cases, {line['of']} | {line['cases']:,} |" for line in cases]
-    text.append(f"| generated cases, together | {sum(line['cases'] for line in cases):,} |")
+        together.update({key: value for key, value in line.items() if key in ("kills", "flips", "cases")})
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    text = ["# What the long tests went through", "",
+            f"{datetime.date.today()}, {machine}: {together['kills']:,} kills, {together['flips']:,} flipped bytes and "
+            f"{together['cases']:,} generated cases; all survived.", "", "| test | counts |", "|---|---|"]
+    for line in lines:
+        told = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in line.items() if key != "test")
+        text.append(f"| {line['test']} | {told} |")
     (HERE / "long_report.md").write_text("\n".join(text) + "\n")
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from sklearn.datasets import load_digits
 
 from imagesets import digits, make_set, partition  # noqa: F401
@@ -100,7 +100,6 @@ def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
         data.ImageSet(**whole | change)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(8, 30), min_size=2, max_size=5), st.integers(2, 8), st.integers(0, 3))
 def test_folds_partition_and_stratify(sizes, k, seed):
     imageset = make_set([label for label, size in enumerate(sizes) for _ in range(size)], shape=(1, 1, 1))

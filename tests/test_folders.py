@@ -71,13 +71,15 @@ def test_files_that_are_no_images_are_skipped_and_listed(tmp_path, capsys):
     (tmp_path / "a" / "empty.png").touch()
     whole = (tmp_path / "a" / "000.png").read_bytes()
     (tmp_path / "b" / "cut.png").write_bytes(whole[:len(whole) - 30])
+    Image.effect_noise((8, 8), 50).save(tmp_path / "b" / "cut.jpg")
+    os.truncate(tmp_path / "b" / "cut.jpg", (tmp_path / "b" / "cut.jpg").stat().st_size - 20)
     (tmp_path / "b" / ".DS_Store").write_text("hidden")
     Image.fromarray(np.full((8, 8), 60000, dtype=np.uint16)).save(tmp_path / "b" / "sixteen_bit.png")
     imageset = data.load(f"folder:{tmp_path}")
     assert imageset.labels.bincount().tolist() == [6, 6]
     line, = capsys.readouterr().out.splitlines()
-    assert "skipped 4 of 16 files" in line
-    assert all(repr(name) in line for name in ("notes.txt", "empty.png", "cut.png", "sixteen_bit.png"))
+    assert "skipped 5 of 17 files" in line
+    assert all(repr(name) in line for name in ("notes.txt", "empty.png", "cut.png", "cut.jpg", "sixteen_bit.png"))
 
 
 def test_images_of_different_sizes_take_the_prevailing_one(tmp_path, capsys):
@@ -256,8 +258,10 @@ def test_hostile_files_are_skipped(tmp_path, capsys):
     os.mkfifo(tmp_path / "b" / "pipe.png")
     for name, mode in (("palette.gif", "P"), ("print.jpg", "CMYK"), ("clear.png", "RGBA"), ("dot.png", "L")):
         Image.new(mode, (1, 1) if name == "dot.png" else (8, 8)).save(tmp_path / "b" / name)
+    frames = [Image.new("P", (8, 8), color) for color in (10, 200)]
+    frames[0].save(tmp_path / "b" / "animated.gif", save_all=True, append_images=frames[1:])
     imageset = data.load(f"folder:{tmp_path}")
     assert imageset.shape == (3, 8, 8)
-    assert imageset.labels.sum() == 9 and 5 <= (imageset.labels == 0).sum() <= 10
+    assert imageset.labels.sum() == 10 and 5 <= (imageset.labels == 0).sum() <= 10
     printed = capsys.readouterr().out
-    assert re.search(r"skipped (3[5-9]|40) of 54 files, no readable images: 'damaged", printed)
+    assert re.search(r"skipped (3[5-9]|40) of 55 files, no readable images: 'damaged", printed)

@@ -12,11 +12,15 @@ import random
 import re
 import resource
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +36,7 @@ from ood_helpers.runs import Checkpoint, DamagedRun, find, read
 
 # Python 3.12 warns of a fork beside threads; the children here only train, on one thread.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+ROOT = Path(__file__).parents[1]
 LONG = bool(os.environ.get("OOD_LONG"))
 BASE = Config(epochs=40, limit=96, ood=("near",), dropout=0.2)
 CONFIGS = {"softmax": BASE, "meln": replace(BASE, loss="meln", loss_options={"positive_temperature": True}),
@@ -58,6 +63,11 @@ def train(config, folder):
     training.fit(config, folder, "cpu", progress=False)
 
 
+def train_in_team(config, folder):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as in a worker that is started and not forked
+    train(config, folder)
+
+
 def team(config, folder):
     """What torchrun does, in a process group of its own; only that its two workers are forked."""
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -67,7 +77,7 @@ def team(config, folder):
     tempfile.tempdir = os.fspath(folder.parent)  # where the logs go
     launch = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", start_method="fork",
                           rdzv_endpoint="localhost:0", run_id=str(os.getpid()), max_restarts=0)
-    elastic_launch(launch, train)(config, folder)
+    elastic_launch(launch, train_in_team)(config, folder)
 
 
 def kill(process, chooser):
@@ -80,6 +90,16 @@ def kill(process, chooser):
         workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(chooser.choice(workers)) if victim == "worker" and workers else process.pid, signal.SIGKILL)
     process.join()
+
+
+@pytest.fixture
+def teams():
+    """Processes that start teams; what has no launcher any more may wait for a colleague who never was."""
+    started = []
+    yield started
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def leftovers(folder):
@@ -112,7 +132,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_killed_at_any_moment_it_goes_on_to_the_same_bits(name, whole, tmp_path):
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(name, whole, teams, tmp_path):
     folder, seconds = whole
     config, random_moment, kills, after_a_checkpoint = CONFIGS[name], random.Random(name), 0, 0
     start, wanted = (team, 34 if LONG else 3) if name == "torchrun" else (train, 34 if LONG else 10)
@@ -120,6 +140,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(name, whole, tmp_path)
         place = tmp_path / str(kills // 10)  # a new training after every ten kills
         enough = kills >= wanted and after_a_checkpoint
         process = child(start, config, place)
+        teams += [process] if start is team else []
         process.join(None if enough else random_moment.uniform(0, 0.5 * seconds[name]))
         if process.is_alive():
             kill(process, random_moment)
@@ -164,6 +185,46 @@ def test_killed_while_it_writes(whole, tmp_path):
     same(config, tmp_path, whole[0])
     assert not leftovers(tmp_path)
     report(test="SIGKILL between a write and its rename", kills=number)
+
+
+def test_everything_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    """So that the power may fail at any moment."""
+    flushed, moved, flush, move = [], [], os.fsync, os.replace
+
+    def told(descriptor):
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        flush(descriptor)
+
+    def asked(beside, place):
+        assert {beside, *beside.rglob("*")} <= set(flushed)
+        assert not moved or moved[-1].parent in flushed
+        flushed.clear()
+        move(beside, place)
+        moved.append(place)
+
+    monkeypatch.setattr(os, "fsync", told)
+    monkeypatch.setattr(os, "replace", asked)
+    monkeypatch.setattr(training, "CHECKPOINT_SHARE", 1.0)
+    train(replace(BASE, epochs=3), tmp_path)
+    assert len(moved) > 1 and flushed == [tmp_path] and moved[-1].parent == tmp_path
+
+
+def test_checkpoints_take_their_share_of_the_time_and_no_more(tmp_path, monkeypatch):
+    clock, written, one_epoch = [0.0], [], training.one_epoch
+
+    def slow_epoch(*arguments):
+        clock[0] += 1
+        return one_epoch(*arguments)
+
+    def slow_write(checkpoint, state):
+        clock[0] += 0.11
+        written.append(state["epoch"])
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(training, "one_epoch", slow_epoch)
+    monkeypatch.setattr(Checkpoint, "write", slow_write)
+    training.fit(replace(BASE, epochs=30), tmp_path, "cpu", progress=False)
+    assert written == [1, 7, 13, 19, 25]  # 2 % of 5.5 seconds are 0.11
 
 
 def interrupted(config, folder, output):
@@ -418,6 +479,28 @@ def test_any_signed_record_is_a_run_or_refused(field, value, small):
     else:
         assert all(isinstance(name, str) for name in found.classes)
         assert find(found.config, run.path.parent) in (None, found)
+
+
+@pytest.mark.skipif(not LONG, reason="takes a minute: make test-long")
+def test_files_made_by_a_fuzzer_do_no_harm():
+    pytest.importorskip("atheris")
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # several times as fast as a disk
+    with tempfile.TemporaryDirectory(dir=memory) as place:
+        done = subprocess.run([sys.executable, ROOT / "tests/fuzz.py", "-max_total_time=60"], cwd=place,
+                              env=os.environ | {"TMPDIR": place}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report(test="files made by a fuzzer", files=int(re.search(r"Done (\d+) runs", done.stderr)[1]))
+
+
+def test_every_promise_names_tests_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Reliability")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    tests = {name for path in (ROOT / "tests").glob("test_*.py")
+             for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
+    assert len(rows) > 8
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named and set(named) <= tests, row
 
 
 def test_many_trainings_leave_nothing_behind(tmp_path, monkeypatch):
