@@ -1,5 +1,6 @@
 """Images made here: far OOD sets that need no download, and outliers made from ID images alone."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-Bold
          "cmr10", "cmb10", "cmss10", "cmtt10", "cmti10")
 
 
+@lru_cache(1)  # every training asks for them anew
 def letters(shape):
     """Letters of Matplotlib's own fonts: (images, labels, classes), each letter in 21 fonts, shuffled.
 
@@ -58,6 +60,7 @@ def _glyph(font, letter, height, width):
     return blocks.mean((2, 4))
 
 
+@lru_cache(1)
 def patches(shape, count=1000):
     """Crops of scikit-learn's two sample photographs, shrunk two to eight times; grey for grey sets.
 
