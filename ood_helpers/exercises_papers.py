@@ -27,8 +27,8 @@ def which_choices(answer):
                 "T, by the test labels' likelihood; printed: that likelihood": likely,
                 "T, by the test labels' likelihood; printed: test accuracy": hits,
                 "T, by the test labels' likelihood; printed: AUROC of the largest logit": order,
-                "the best of five seeds, by test accuracy; printed: its test accuracy": (accuracy[1, 0],
-                                                                                         accuracy[1, :5].max())}.items():
+                "the best of five seeds, by test accuracy; printed: its test accuracy":
+                    (accuracy[1, 0], accuracy[1, :5].max())}.items():
             gains.setdefault(line, []).append(after - before)
     predicted(answer, {line: "flatters" if np.mean(gain) > 1e-6 else "honest" for line, gain in gains.items()},
               "Two questions decide: did the test part take part in the choice, and can the choice move that number "

@@ -11,7 +11,7 @@ from .runs import Run
 
 
 def keep(runs, folder, **facts):
-    """Write folder/logits.npz (float16) and folder/runs.json: configurations, histories, and ``facts`` about the making.
+    """Write folder/logits.npz (float16) and folder/runs.json: configurations, histories, ``facts`` about the making.
 
     Only what ``kept`` needs to give the runs back: weights and features stay where they were trained.
     """

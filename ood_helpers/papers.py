@@ -125,9 +125,9 @@ def systems(name, seeds=5, quick=False, faithful=False, runs="runs", device=None
     """
     if name not in PAPERS:
         raise ValueError(f"unknown table {name!r}; known: {', '.join(PAPERS)}")
-    for field in ("loss", "seed"):
-        if field in changes:
-            raise ValueError(f"a paper's table has losses and seeds of its own; leave {field} out")
+    for own in ("loss", "seed"):
+        if own in changes:
+            raise ValueError(f"a paper's table has losses and seeds of its own; leave {own} out")
     paper, planned = PAPERS[name], []
     protocol = PRESETS[paper.preset]
     data = known_as(changes.get("data", paper.data))
@@ -306,7 +306,7 @@ def note(rows, name):
         told.append(f"Ours are {', '.join(models)}, trained for {config.epochs} epochs; the protocol's are "
                     f"{', '.join(paper.models)}, for {protocol['epochs']}. A difference tells of that too.")
     if not rows[0]["same"]:
-        told.append(f"Published values are for {paper.data}, ours for {config.data}, so there is no difference to give.")
+        told.append(f"Published values are for {paper.data}, ours for {config.data}; there is no difference to give.")
     if any(where for row in rows for *_, where in row["published"].values()):
         told.append("Brackets behind a published value: of another network or paper than the row's.")
     for group, members in (paper.groups or {}).items():

@@ -123,8 +123,8 @@ class _Training:
         self.images, self.targets = self._placed(self.sets["train"], self.labels["train"])
         self.batch_size = min(config.batch_size, len(self.images))
         if team.size > len(self.images):
-            raise ValueError(f"{team.size} processes are more than there are training images, {len(self.images)}; start "
-                             "fewer")
+            raise ValueError(f"{team.size} processes are more than there are training images, {len(self.images)}; "
+                             "start fewer")
         if self.batch_size % team.size:
             raise ValueError(f"batches of {self.batch_size} cannot be shared evenly by {team.size} processes")
         self.steps = len(self.images) // self.batch_size

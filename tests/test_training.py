@@ -259,20 +259,22 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
     assert training.validation_auroc(pieces) == training.validation_auroc(whole)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
-                                   RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=lambda e: type(e).__name__)
 def test_out_of_memory_says_the_batch_size_to_try(error, tmp_path, monkeypatch):
     def full(*_):
         raise error
     monkeypatch.setattr(training, "one_epoch", full)
-    with pytest.raises(ValueError, match="cnn does not fit in the device's memory with batches of 32; try batch_size=16"):
+    with pytest.raises(ValueError, match="not fit in the device's memory with batches of 32; try batch_size=16"):
         fit(QUICK, tmp_path, "cpu", False)
 
 
 def test_images_too_small_for_a_model_are_told_so(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
-    tiny = data.ImageSet("tiny", torch.from_numpy(random.integers(0, 256, (60, 1, 2, 2), np.uint8)), torch.arange(60) % 2,
-                         ("a", "b"), dict.fromkeys(("train", "validation", "test"), torch.arange(60)))
+    pixels = torch.from_numpy(random.integers(0, 256, (60, 1, 2, 2), np.uint8))
+    parts = dict.fromkeys(("train", "validation", "test"), torch.arange(60))
+    tiny = data.ImageSet("tiny", pixels, torch.arange(60) % 2, ("a", "b"), parts)
     monkeypatch.setattr(Config, "dataset", lambda self: tiny)
     with pytest.raises(ValueError, match="the images of digits are too small for densenet_bc_100_12"):
         fit(replace(QUICK, model="densenet_bc_100_12", ood=("noise",)), tmp_path, "cpu", False)
