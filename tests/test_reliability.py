@@ -496,7 +496,7 @@ def test_every_promise_names_tests_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Reliability")[2].partition("\n## ")[0]
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     tests = {name for path in (ROOT / "tests").glob("test_*.py")
-             for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
+             for name in re.findall(r"^ *def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
     assert len(rows) > 8
     for row in rows:
         named = re.findall(r"`(test_\w+)`", row)
