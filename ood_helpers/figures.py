@@ -212,9 +212,14 @@ def _execute(paths, environment):
         found = [pool.submit(_run, path, book, environment, bar) for path, book in loaded]
         try:
             for future in as_completed(found):
+                found.remove(future)
                 yield future.result()
+        except ValueError:
+            pool.shutdown(cancel_futures=True)  # what has not begun is left; what ran beside the failed one is kept
+            yield from (future.result() for future in found if not future.cancelled() and not future.exception())
+            raise
         finally:
-            pool.shutdown(cancel_futures=True)  # after a failure, what has not begun is left
+            pool.shutdown(cancel_futures=True)
 
 
 def _run(path, book, environment, bar):
