@@ -151,8 +151,7 @@ esac
         self.python.chmod(0o755)
 
     def __call__(self, *arguments):
-        environment = {key: value for key, value in os.environ.items()
-                       if not key.startswith(("MAKE", "MFLAGS")) and key not in ("DATA", "DEVICE", "PYTHON")}
+        environment = {key: value for key, value in os.environ.items() if key not in ("DATA", "DEVICE", "PYTHON")}
         self.log.write_text("")
         done = subprocess.run(["make", *arguments], cwd=self.folder, capture_output=True, text=True,
                               env=environment | {"PYTHON": str(self.python)})
