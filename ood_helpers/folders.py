@@ -9,6 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,10 @@ def read(path, root, size=None, ood=False, test="test", cut=False):
     if set(subfolders(roots[-1])) - set(classes):
         raise ValueError(f"folder {whole}: {test}/ has classes that train/ has not: "
                          f"{_some(sorted(set(subfolders(roots[-1])) - set(classes)))}")
-    files = [(file, label, root) for root in roots for label, name in enumerate(classes)
-             for file in _files(root / name)]
+    # the classes take turns, so that a set's first images, which training follows, are of all of them
+    files = [(file, label, root) for root in roots
+             for turn in zip_longest(*(_files(root / name) for name in classes))
+             for label, file in enumerate(turn) if file]
     if ood and not classes:
         classes, files = ["images"], [(file, 0, folder) for file in _files(roots[0])]
     if not files:

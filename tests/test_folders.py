@@ -21,6 +21,7 @@ def test_a_written_folder_comes_back_the_same(digits, tmp_path):
     for label, size in enumerate(sizes):
         assert torch.equal(back.images[back.labels == label], digits.images[digits.labels == label][:size])
     assert all(len(back.part(part)[1].unique()) == 6 for part in back.parts)
+    assert back.labels[:6].tolist() == [*range(6)]  # classes take turns: training follows the first images
     assert [path.name for path in tmp_path.iterdir()] == ["six"]
 
 
