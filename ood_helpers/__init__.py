@@ -13,8 +13,8 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _SUBMODULES = ("metrics", "scores", "losses", "data", "models", "calibration", "config", "runs", "loop", "training",
-               "tables", "papers", "plots", "figures", "widgets")
-_NAMES = {"Config": "config", "Run": "runs", "fit": "training", "fit_all": "training", "RECIPES": "losses",
+               "sweeps", "tables", "papers", "plots", "figures", "widgets")
+_NAMES = {"Config": "config", "Run": "runs", "fit": "training", "fit_all": "sweeps", "RECIPES": "losses",
           "detection": "metrics", "save_figure": "figures", "settings": "figures", "ScoreExplorer": "widgets",
           "NormExplorer": "widgets", "Playground": "widgets"}
 

@@ -94,7 +94,7 @@ def train(args):
 
 def table(args):
     from . import tables
-    from .training import cluster, lesson
+    from .sweeps import cluster, lesson
 
     if args.paper:
         paper(args)
@@ -114,7 +114,7 @@ def table(args):
 
 def paper(args):
     from . import papers
-    from .training import cluster
+    from .sweeps import cluster
 
     changes = given(args)
     with cluster(args.backend, args.scheduler):

@@ -106,7 +106,7 @@ def _lead(section):
 def explorers(runs=None):
     """{page: (title, widgets)} of the live explorers, from trained runs; what is missing is trained."""
     from .config import Config
-    from .training import fit_all, lesson
+    from .sweeps import fit_all, lesson
     from .widgets import NormExplorer, Playground, ScoreExplorer, link
 
     runs = runs or figures.settings().runs

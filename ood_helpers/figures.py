@@ -192,7 +192,7 @@ def regenerate(data="digits", device="auto", notebooks=None):
 def _train_lesson(data, device, runs):
     """Train what the notebooks share, all cores at it, before they ask for it one by one."""
     from .config import Config
-    from .training import lesson
+    from .sweeps import lesson
 
     lesson(Config(data=data), seeds=3, runs=runs, device=device)
 

@@ -14,7 +14,8 @@ from .config import PRESETS, Config
 from .data import SETS
 from .loop import outputs
 from .tables import latex_text, markdown_text, spread
-from .training import choose_temperature, fit_all, pick_device
+from .sweeps import choose_temperature, fit_all
+from .training import pick_device
 
 MODELS = {"densenet_bc_100_12": "densenetbc100", "wrn_28_10": "wideresnet2810", "resnet18_224": "resnet18"}
 SCORES = {"mps": "msp", "mds": "min_distance", "es": "entropy"}  # the papers' names to ours

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 
 
 def summary(trained, positive="id"):
-    """What the papers' tables hold, from {loss: [run per seed]}, see :func:`ood_helpers.training.lesson`.
+    """What the papers' tables hold, from {loss: [run per seed]}, see :func:`ood_helpers.sweeps.lesson`.
 
     Returns {label: {column: [value per seed]}}, in percent; the columns are accuracy, ECE, and AUROC and FPR95 per OOD
     set. Every loss is judged by its authors' score; ``positive`` is the positive class of FPR95.

@@ -1,20 +1,16 @@
-"""Fit a configuration: find its run, go on with it, or train it; one alone or many side by side."""
+"""Fit a configuration: find its run, go on with it, or train it."""
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
-from torch import nn
 
-from . import data, losses, metrics, models, scores
+from . import data, metrics, models
 from .distributed import Team
 from .loop import History, keep_memory, one_epoch, outputs, parameter_groups, precision, schedule
 from .runs import Checkpoint, DamagedRun, find, save
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
-OUTLIERS = 5_000  # made of so many validation images at most
 
 
 def pick_device(name=None):
@@ -66,16 +62,16 @@ def fit(config, runs="runs", device=None, progress=True):
     """
     device = pick_device(device)
     with Team.assemble(device) as team:
-        run = _found(config, runs)
+        run = look_up(config, runs)
         if not team.told(run is not None):
             checkpoint = Checkpoint(config, runs)
             with checkpoint.alone() if team.rank == 0 else nullcontext():
-                if not team.told(_found(config, runs, say=False) is not None):  # or else another process was faster
+                if not team.told(look_up(config, runs, say=False) is not None):  # or else another process was faster
                     _train(config, runs, device, team, checkpoint, progress)
         return run or find(config, runs)
 
 
-def _found(config, runs, say=True):
+def look_up(config, runs, say=True):
     """The run, if there is a whole one; a damaged one is told of and counts as none."""
     try:
         return find(config, runs)
@@ -227,146 +223,3 @@ class _Training:
                   "snapshots": snapshots}
         save(self.config, runs, self.network, records, arrays, self.dataset.classes, self.dataset.shape, **facts)
         self.checkpoint.remove()
-
-
-def fit_all(configs, runs="runs", device=None, progress=True):
-    """Fit several configurations; a list of runs in the same order.
-
-    On a CPU, networks for small images are trained side by side, in a process and a thread per core. Inside
-    ``with cluster("dask", address):`` all are sent to the cluster's workers, which must see the same ``runs`` folder;
-    what a worker had in hand when it died is sent again.
-    """
-    from joblib import Parallel, cpu_count, delayed
-    from tqdm.auto import tqdm
-
-    configs, runs = list(configs), Path(runs).resolve()
-    found = {config: _found(config, runs) for config in dict.fromkeys(configs)}
-    missing = [config for config, run in found.items() if run is None]
-    if _CLUSTER:
-        for attempts_left in (2, 1, 0):
-            try:
-                Parallel(-1)(delayed(fit)(config, runs, device, False) for config in missing)
-            except (ValueError, FloatingPointError):
-                raise  # the configuration's fault, not a worker's
-            except Exception as error:
-                if not attempts_left:
-                    raise
-                print(f"a worker was lost ({type(error).__name__}); what it had in hand is done again")
-            missing = [config for config in missing if _found(config, runs) is None]
-            if not missing:
-                break
-    elif len(missing) > 1 and pick_device(device).type == "cpu" and not any(c.model in models.LARGE for c in missing):
-        done = Parallel(min(cpu_count(), len(missing)), return_as="generator_unordered")(
-            delayed(fit)(config, runs, "cpu", False) for config in missing)
-        for _ in tqdm(done, desc="trainings", total=len(missing), disable=not progress, leave=False):
-            pass
-    return [found[config] or fit(config, runs, device, progress)
-            for config in tqdm(configs, desc="trainings", disable=not progress or not missing, leave=False)]
-
-
-_CLUSTER = []  # names of the clusters that are in use, the innermost last
-
-
-@contextmanager
-def cluster(backend="local", scheduler=None):
-    """Send the trainings of ``fit_all`` to a Dask or Ray cluster, at its scheduler's address or started here.
-
-    >>> with cluster("slurm"):
-    ...     pass
-    Traceback (most recent call last):
-    ValueError: unknown backend 'slurm'; known: local, dask, ray
-    """
-    import joblib
-
-    if backend not in ("local", "dask", "ray"):
-        raise ValueError(f"unknown backend {backend!r}; known: local, dask, ray")
-    if backend == "local":
-        yield
-        return
-    with ExitStack() as stack:
-        try:
-            if backend == "dask":
-                from distributed import Client
-
-                stack.enter_context(Client(scheduler))
-            else:
-                import ray
-                from ray.util.joblib import register_ray
-
-                register_ray()
-                if not ray.is_initialized():
-                    ray.init(scheduler, log_to_driver=False)
-                    stack.callback(ray.shutdown)
-        except ImportError:
-            raise ValueError(f"the backend {backend} is not installed; pip install 'ood_helpers[cluster]' brings it"
-                             ) from None
-        stack.enter_context(joblib.parallel_config(backend=backend))
-        _CLUSTER.append(backend)
-        stack.callback(_CLUSTER.pop)
-        yield
-
-
-def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **options):
-    """A small network on points of the plane: the same losses where the whole input space can be drawn.
-
-    points (N, 2) floats of about unit scale, labels (N,); ``options`` go to the loss. Returns the network,
-    (B, 2) -> logits (B, C), in evaluation mode; full-batch Adam, so that two seconds are enough.
-
-    >>> corners = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
-    >>> network = fit_points(corners, torch.tensor([0, 1]), steps=50)
-    >>> network(corners).argmax(1)
-    tensor([0, 1])
-    """
-    recipe = losses.recipe(loss)
-    if loss == "dismax_fpr":
-        raise ValueError("dismax_fpr mixes quadrants of images; points have none, use dismax")
-    points, labels = torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(labels).long()
-    with repeatable(seed, threads=1), torch.enable_grad():
-        layers = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
-        network = nn.Sequential(*layers, recipe.head(width, int(labels.max()) + 1))
-        criterion = recipe.criterion(network[-1], **options)
-        optimise = torch.optim.Adam(parameter_groups(network, criterion, recipe), lr=0.01)
-        for _ in range(steps):
-            optimise.zero_grad()
-            criterion(network(points), labels).backward()
-            optimise.step()
-    return network.eval()
-
-
-def lesson(base, recipes=tuple(losses.RECIPES), seeds=3, runs="runs", device=None, progress=True):
-    """Every recipe, trained with seeds 0 to seeds - 1 on what ``base`` says: {recipe: [run per seed]}.
-
-    LogitNorm's temperature is chosen once, on the validation part of seed 0.
-    """
-    configs = {}
-    for name in recipes:
-        options = ()
-        if name == "logitnorm":
-            options = {"temperature": choose_temperature(base, runs=runs, device=device, progress=progress)[0]}
-        configs[name] = [replace(base, loss=name, loss_options=options, seed=seed) for seed in range(seeds)]
-    trained = iter(fit_all([config for group in configs.values() for config in group], runs, device, progress))
-    return {name: [next(trained) for _ in group] for name, group in configs.items()}
-
-
-def choose_temperature(config, temperatures=(0.04, 0.1, 0.2, 0.3, 0.5, 1.0), runs="runs", device=None,
-                       progress=True):
-    """LogitNorm's temperature, chosen on the validation part alone.
-
-    The validation images are told from outliers made of those same images (:func:`ood_helpers.data.outliers`), so
-    neither a test image nor a test OOD set is looked at. Returns (the temperature with the highest AUROC,
-    {temperature: AUROC}).
-    """
-    configs = [replace(config, loss="logitnorm", loss_options={"temperature": t}, seed=0) for t in temperatures]
-    trained = fit_all(configs, runs, device, progress)
-    table = {t: validation_auroc(run) for t, run in zip(temperatures, trained)}
-    return max(table, key=table.get), table
-
-
-def validation_auroc(run):
-    """AUROC of a run's own score between its validation images and outliers made of them."""
-    images = run.images("validation")
-    images = images[:: 1 + (len(images) - 1) // OUTLIERS]
-    _, logits = outputs(run.load_model(), data.outliers(images, seed=run.config.seed))
-    function = scores.score(run.config.recipe.score)
-    return metrics.detection(function(run.logits["validation"].astype(np.float64)),
-                             function(logits.double().numpy()))["auroc"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ood_helpers import training
+from ood_helpers import sweeps, training
 from ood_helpers.config import Config
 
 
@@ -61,20 +61,20 @@ fit_there = training.fit
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_sweep_on_a_real_cluster_survives_a_killed_worker(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "fit", killed_once)
+    monkeypatch.setattr(sweeps, "fit", killed_once)
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))  # where the workers find killed_once
     folder = tmp_path / "runs"
     if backend == "dask":
         distributed = pytest.importorskip("distributed")
         with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as workers:
-            with training.cluster("dask", workers.scheduler_address):
-                found = training.fit_all(CONFIGS, folder, "cpu", progress=False)
+            with sweeps.cluster("dask", workers.scheduler_address):
+                found = sweeps.fit_all(CONFIGS, folder, "cpu", progress=False)
     else:
         ray = pytest.importorskip("ray")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         try:
-            with training.cluster("ray"):
-                found = training.fit_all(CONFIGS, folder, "cpu", progress=False)
+            with sweeps.cluster("ray"):
+                found = sweeps.fit_all(CONFIGS, folder, "cpu", progress=False)
         finally:
             ray.shutdown()
     assert (tmp_path / "killed").exists()

@@ -32,7 +32,7 @@ from test_config import anything
 from ood_helpers import runs, training
 from ood_helpers.config import Config
 from ood_helpers.distributed import Team
-from ood_helpers.runs import Checkpoint, DamagedRun, find, read
+from ood_helpers.runs import Checkpoint, find, read
 
 # Python 3.12 warns of a fork beside threads; the children here only train, on one thread.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

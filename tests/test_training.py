@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from ood_helpers import data, loop, losses, metrics, runs, training
+from ood_helpers import data, loop, losses, metrics, runs, sweeps, training
 from ood_helpers.runs import Config
 from ood_helpers.loop import crop_flip
-from ood_helpers.training import fit, fit_points
+from ood_helpers.toys import fit_points
+from ood_helpers.training import fit
 
 def leftovers(folder):
     """All files but locks, which are empty and cannot be taken away from under who may be waiting for them."""
@@ -136,18 +137,18 @@ def test_the_losses_own_parameters_have_their_own_rate():
 def test_temperature_is_chosen_on_the_validation_part_alone(tmp_path, monkeypatch):
     temperatures = (0.1, 1.0)
     configs = [replace(QUICK, loss="logitnorm", loss_options={"temperature": t}) for t in temperatures]
-    training.fit_all(configs, tmp_path, "cpu", False)
+    sweeps.fit_all(configs, tmp_path, "cpu", False)
     asked = []
     original = runs.Run.images
     monkeypatch.setattr(runs.Run, "images", lambda run, name: asked.append(name) or original(run, name))
     monkeypatch.setattr(data, "load_ood", lambda *_: pytest.fail("looked at an OOD set"))
-    best, table = training.choose_temperature(QUICK, temperatures, tmp_path, "cpu", False)
+    best, table = sweeps.choose_temperature(QUICK, temperatures, tmp_path, "cpu", False)
     assert set(asked) == {"validation"} and set(table) == set(temperatures)
     assert best == max(table, key=table.get) and all(0 <= value <= 1 for value in table.values())
 
 
 def test_lesson_trains_every_seed_of_every_recipe(tmp_path):
-    trained = training.lesson(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
+    trained = sweeps.lesson(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
     assert {name: [run.config.seed for run in group] for name, group in trained.items()} == {
         "softmax": [0, 1], "dismax": [0, 1]}
     assert all(run.config.loss == name for name, group in trained.items() for run in group)
@@ -256,7 +257,7 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
     for name, logits in whole.logits.items():
         np.testing.assert_array_equal(pieces.logits[name], logits)
     assert max(read) == 4096 and read.count(100) == 70  # for the mean and deviation, once; then batches
-    assert training.validation_auroc(pieces) == training.validation_auroc(whole)
+    assert sweeps.validation_auroc(pieces) == sweeps.validation_auroc(whole)
 
 
 @pytest.mark.parametrize("error", [
