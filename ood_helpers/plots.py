@@ -9,6 +9,7 @@ Sets are named as in a run: "validation" and "test" are in-distribution (ID), ot
 ['ID', 'letters (OOD)']
 """
 from itertools import cycle
+from textwrap import wrap
 
 import numpy as np
 
@@ -193,12 +194,14 @@ def prototypes(ax, weights, classes):
 
 def images(ax, images, titles=None, columns=8, ood=()):
     """A grid of images (N, C, H, W) in 0..255 with titles; those numbered in `ood` get a dashed frame."""
-    height, rows = 1.4 if titles is not None else 1.1, -(-len(images) // columns)
+    # two lines where one would meet its neighbour
+    titles = ["\n".join(map(text, wrap(title, 13, max_lines=2, placeholder="…"))) for title in titles or ()]
+    height, rows = 1.1 + 0.3 * max((1 + title.count("\n") for title in titles), default=0), -(-len(images) // columns)
     for i, image in enumerate(np.asarray(images)):
         x, y = i % columns * 1.15, i // columns * height
         ax.imshow(image.transpose(1, 2, 0), extent=(x, x + 1, y + 1, y), cmap="gray", vmin=0, vmax=255)
-        if titles is not None:
-            ax.text(x + 0.5, y - 0.04, text(titles[i], 14), ha="center", va="bottom", fontsize=8)
+        if titles:
+            ax.text(x + 0.5, y - 0.04, titles[i], ha="center", va="bottom", fontsize=8)
         if i in ood:
             _frame(ax, x, y, color=OOD, linestyle="--", linewidth=2)
     bottom = (rows - 1) * height + 1.05

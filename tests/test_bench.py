@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ood_helpers import bench
+from ood_helpers import scaling
 
 
 def tensors():
@@ -21,14 +21,14 @@ def arrays():
 @pytest.mark.parametrize("work, most", [(tensors, 8e6), (arrays, 8e6), (lambda: None, 0)])
 def test_extra_memory_is_the_most_that_was_held_at_once(work, most):
     work()
-    assert most <= bench.extra(work, "cpu") < most + 50_000
+    assert most <= scaling.extra(work, "cpu") < most + 50_000
 
 
 def test_scaling_is_drawn_with_its_numbers_in_the_passport(tmp_path, monkeypatch):
     monkeypatch.setenv("OOD_FIGURES", str(tmp_path))
     rows = [{"task": task, "line": line, "size": size, "ms": 2.0 * size, "mib": 1.0 * size}
             for task in ("classes", "scores") for line in ("dismax", "other") for size in (10, 100, 1000)]
-    bench.draw(rows, {"cores": 2})
+    scaling.draw(rows, {"cores": 2})
     passport = json.loads((tmp_path / "bench/scaling.json").read_text())
     assert passport["rows"] == rows and passport["machine"] == {"cores": 2}
     assert passport["command"] == "python -m ood_helpers bench scaling" and "DisMax" in passport["alt"]
