@@ -195,7 +195,7 @@ def prototypes(ax, weights, classes):
 def images(ax, images, titles=None, columns=8, ood=()):
     """A grid of images (N, C, H, W) in 0..255 with titles; those numbered in `ood` get a dashed frame."""
     # two lines where one would meet its neighbour
-    titles = ["\n".join(map(text, wrap(title, 13, max_lines=2, placeholder="…"))) for title in titles or ()]
+    titles = ["\n".join(map(text, wrap(title, 10, max_lines=2, placeholder="…"))) for title in titles or ()]
     height, rows = 1.1 + 0.3 * max((1 + title.count("\n") for title in titles), default=0), -(-len(images) // columns)
     for i, image in enumerate(np.asarray(images)):
         x, y = i % columns * 1.15, i // columns * height
