@@ -77,6 +77,30 @@ def sprites(data, budget=IMAGE_BYTES):
     return places, {name: sheet | {"jpeg": text(sheet["jpeg"])} for name, sheet in sheets.items()}
 
 
+def hashed(code):
+    """How a policy names the one script or style that it allows."""
+    return f"'sha256-{text(hashlib.sha256(code.encode()).digest())}'"
+
+
+def document(title, body, style, policy, kind):
+    """The frame of every page: its policy, its style, light and dark."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(title)}</title>
+<style>{style}</style>
+</head>
+<body class="{kind}">
+{body}
+</body>
+</html>
+"""
+
+
 def page(widgets, title):
     """The page's HTML. Names enter it as JSON and reach the screen as text; the policy lets it fetch nothing."""
     entries = [{"renderer": widget._renderer, "traits": {name: getattr(widget, name) for name in widget.state},
@@ -88,27 +112,12 @@ def page(widgets, title):
     script = bundle(*modules, "page") + f"openPage({{ {renderers} }});\n"
     style = (STATIC / "widgets.css").read_text(encoding="utf-8")
     content = json.dumps(entries).replace("<", "\\u003c")
-    script_hash, style_hash = (text(hashlib.sha256(code.encode()).digest()) for code in (script, style))
-    policy = (f"default-src 'none'; script-src 'sha256-{script_hash}'; style-src 'sha256-{style_hash}'; "
-              "img-src data:; base-uri 'none'; form-action 'none'")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{html.escape(title)}</title>
-<style>{style}</style>
-</head>
-<body class="ood-page">
-<main>
+    policy = (f"default-src 'none'; script-src {hashed(script)}; style-src {hashed(style)}; img-src data:; "
+              "base-uri 'none'; form-action 'none'")
+    return document(title, f"""<main>
 <h1>{html.escape(title)}</h1>
 <div id="ood-widgets"></div>
 <noscript>This page draws itself with JavaScript, which is switched off here.</noscript>
 </main>
 <script type="application/json" id="ood-data">{content}</script>
-<script type="module">{script}</script>
-</body>
-</html>
-"""
+<script type="module">{script}</script>""", style, policy, "ood-page")

@@ -1,5 +1,4 @@
 """Cells of a notebook as HTML that fetches nothing: MathML, findings as captions, pictures in words."""
-import hashlib
 import html
 import json
 import re
@@ -156,22 +155,8 @@ def address(finding, runs):
 
 def document(title, body, script="", kind="page"):
     style = (pages.STATIC / "course.css").read_text(encoding="utf-8")
-    allowed = f"'sha256-{pages.text(hashlib.sha256(script.encode()).digest())}'"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}{allowed}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{html.escape(title)}</title>
-<style>{style}</style>
-</head>
-<body class="{kind}">
-{body}
-{f"<script>{script}</script>" if script else ""}</body>
-</html>
-"""
+    ending = f"\n<script>{script}</script>" if script else ""
+    return pages.document(title, body + ending, style, POLICY + pages.hashed(script), kind)
 
 
 def groups(cells):
