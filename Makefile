@@ -36,7 +36,7 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 # Kills, flips and generated cases by the thousand; what they came to is written to tests/long_report.md.
 test-long: $(VENV)/installed
 	$(PY) tests/long_report.py tests/test_reliability.py tests/test_losses.py tests/test_scores.py \
-	  tests/test_metrics.py tests/test_calibration.py tests/test_data.py tests/test_config.py
+	  tests/test_metrics.py tests/test_calibration.py tests/test_data.py tests/test_config.py tests/test_other_images.py
 
 # Made from the notebooks as they are, with their outputs; anew only where something is newer than what was made.
 SOURCES = $(wildcard notebooks/*.ipynb ood_helpers/*.py ood_helpers/static/* figures/digits/*.json)

@@ -20,6 +20,8 @@ hypothesis.settings.load_profile("long" if os.environ.get("OOD_LONG") else "ood"
 
 
 collect_ignore = ["fuzz.py"]  # it needs atheris, which make test-long only uses where it is
+if not os.environ.get("OOD_LONG"):
+    collect_ignore.append("test_other_images.py")
 
 
 @pytest.hookimpl(hookwrapper=True)
