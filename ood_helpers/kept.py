@@ -8,16 +8,18 @@ import numpy as np
 
 from .config import Config
 from .runs import Run
+from .scores import smallest_float
 
 
 def keep(runs, folder, **facts):
-    """Write folder/logits.npz (float16) and folder/runs.json: configurations, histories, ``facts`` about the making.
+    """Write folder/logits.npz (float16; float32 where they are too large for it) and folder/runs.json: configurations,
+    histories, ``facts`` about the making.
 
     Only what ``kept`` needs to give the runs back: weights and features stay where they were trained.
     """
     arrays, records = {}, []
     for number, run in enumerate(runs):
-        arrays |= {f"{number}/logits/{name}": z.astype(np.float16) for name, z in run.logits.items()}
+        arrays |= {f"{number}/logits/{name}": z.astype(smallest_float(z)) for name, z in run.logits.items()}
         arrays |= {f"{number}/labels/{name}": y.astype(np.uint16) for name, y in run.labels.items()}
         told = json.loads((run.path / "config.json").read_bytes())
         records.append({"config": asdict(run.config), "classes": run.classes, "shape": run.shape,

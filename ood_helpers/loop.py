@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from .distributed import Team
+from .scores import smallest_float
 
 SNAPSHOTS = 6  # epochs at which more logits are kept, for scrubbing through training
 ALONE = Team()
@@ -202,6 +203,6 @@ class History:
             if name in self.labels:
                 right = z.argmax(2) == self.labels[name][: self.narrow[name]]
                 records["accuracy"][name] = right.float().mean(1).tolist()
-        snapshots = torch.stack(self.snapshots).half().cpu().split(list(self.wide.values()), 1)
-        return records, {"epochs": np.array(sorted(self.kept))} | {
-            name: z.numpy() for name, z in zip(self.wide, snapshots)}
+        snapshots = torch.stack(self.snapshots).cpu().numpy()
+        snapshots = np.split(snapshots.astype(smallest_float(snapshots)), np.cumsum(list(self.wide.values()))[:-1], 1)
+        return records, {"epochs": np.array(sorted(self.kept))} | dict(zip(self.wide, snapshots))

@@ -31,7 +31,7 @@ class Run:
     ``logits``, ``features`` and ``labels`` map a set's name ("validation", "test", then ``config.ood``) to arrays
     (N, C), (N, D) and (N,). ``history`` maps a quantity to its values per epoch (epoch 0 is before training);
     ``history["norm"][set]`` holds the 10 %, 50 % and 90 % quantiles of the logit norm. ``snapshots["epochs"]`` are the
-    epochs at which ``snapshots[set]`` (E, n, C), float16, were taken on the set's first n images.
+    epochs at which ``snapshots[set]`` (E, n, C), float16 where it holds them, were taken on the set's first n images.
     """
 
     config: Config

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.func import functional_call, grad, vmap
 
+LARGEST_HALF = float(np.finfo(np.float16).max)  # 65504
 _BATCH = 256  # images at a time in odin and gradnorm, which keep gradients
 _ROWS = 1024  # features at a time, each compared with the whole training set
 
@@ -21,6 +22,15 @@ def at_least_float32(x):
     torch.float32
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def smallest_float(values):
+    """float16 where it can hold the array's values, else float32: LogitNorm leaves its logits' length free.
+
+    >>> smallest_float(np.array([6e4])).__name__, smallest_float(np.array([7e4])).__name__
+    ('float16', 'float32')
+    """
+    return np.float16 if np.abs(values).max() <= LARGEST_HALF else np.float32
 
 
 def _of_logits(formula):

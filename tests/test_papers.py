@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -198,6 +199,15 @@ def test_kept_runs_say_the_same_without_weights_and_paths(rows, folder, tmp_path
         assert same.facts["torch"]
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"logits.npz", "runs.json"}
     assert str(folder) not in (tmp_path / "kept/runs.json").read_text()
+
+
+def test_kept_logits_may_be_long(rows, folder, tmp_path):
+    run = training.fit(rows[0]["config"], folder, "cpu")
+    long = SimpleNamespace(**{name: getattr(run, name) for name in ("labels", "path", "config", "classes", "shape", "history")},
+                           logits={name: 1e9 * z for name, z in run.logits.items()})
+    keep([long], tmp_path)
+    (again,), _ = kept(tmp_path)
+    np.testing.assert_array_equal(again.logits["test"], 1e9 * run.logits["test"])
 
 
 def test_the_committed_runs_are_whole_small_and_agree_with_the_committed_table():

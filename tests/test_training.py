@@ -53,6 +53,16 @@ def test_the_saved_network_gives_the_saved_logits(run):
     np.testing.assert_array_equal(features.numpy(), run.features["test"])
 
 
+def test_snapshots_hold_logits_of_any_length():
+    network = torch.nn.Module()
+    network.features, network.classifier = lambda images: images.flatten(1).float(), torch.nn.Linear(4, 3)
+    torch.nn.init.constant_(network.classifier.weight, 1e5)
+    history = loop.History(network, losses.LogitNormLoss(0.04), {"train": torch.ones(30, 1, 2, 2)}, {}, 1)
+    history.look(0, None, 0.0), history.look(1, 0.5, 0.0)
+    snapshots = history.finish()[1]
+    assert snapshots["train"].dtype == np.float32 and (snapshots["train"] > 3e5).all()
+
+
 def test_the_history_agrees_with_the_network_at_the_end(run):
     logits = torch.from_numpy(run.logits["near"][:24])
     np.testing.assert_allclose(run.history["confidence"]["near"][-1], logits.softmax(1).amax(1).mean(), rtol=1e-5)

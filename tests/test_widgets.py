@@ -181,12 +181,21 @@ def test_linked_widgets_follow_each_other_in_python():
         link(a, b, "tau")
 
 
+def test_logits_that_outgrow_float16_keep_their_direction():
+    z = np.random.default_rng(0).normal(size=(50, 6)) * np.geomspace(1, 1e9, 50)[:, None]
+    explorer = ScoreExplorer.from_logits(z, z / 2)
+    shown = explorer.data.tracks[0].logits["ID"][0].astype(float)
+    np.testing.assert_allclose(shown / np.abs(shown).max(1, keepdims=True), z / np.abs(z).max(1, keepdims=True), atol=1e-3)
+    fits = np.abs(z).max(1) < 65504
+    np.testing.assert_array_equal(shown[fits], z[fits].astype(np.float16))
+
+
 def test_bad_input_gets_one_clear_sentence():
     good = np.zeros((3, 2))
     for call, words in (
             (lambda: ScoreExplorer.from_logits(np.zeros((0, 2)), good), "ID logits must be .N, C. with at least one"),
             (lambda: ScoreExplorer.from_logits(good, [[np.nan, 0]]), "OOD logits must be finite"),
-            (lambda: ScoreExplorer.from_logits(good, [[7e4, 0]]), "below 65504"),
+            (lambda: ScoreExplorer.from_logits(good, [[np.inf, 0]]), "OOD logits must be finite"),
             (lambda: ScoreExplorer.from_logits(good, np.zeros((3, 4))), "as many classes"),
             (lambda: ScoreExplorer.from_logits(good, good, classes=["a"]), "need 2 class names"),
             (lambda: ScoreExplorer.from_logits(good, good, labels=[1]), "and 3 labels"),
