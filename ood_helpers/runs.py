@@ -15,7 +15,7 @@ import torch
 from . import calibration, data, metrics, models, scores
 from .config import Config
 
-FORMAT = 1  # of a run's folder
+FORMAT = 2  # of a run's folder; in 1 a folder's classes came one after the other, so its parts were others
 FILES = ("history.json", "weights.pt", "outputs.npz")
 RECORD = {"config": (dict, str), "classes": (list, str), "shape": (list, int), "files": (dict, str)}  # of what
 
