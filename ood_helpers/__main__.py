@@ -141,17 +141,19 @@ def bench(args):
     import json
 
     from . import bench as benchmarks
+    from . import scaling
     from .training import pick_device
 
     device = pick_device(args.device).type
     record = {"machine": benchmarks.machine(device), "rows": []}
     print(json.dumps(record["machine"]))
-    for name in args.tasks or benchmarks.TASKS:
+    tasks = benchmarks.TASKS | {"scaling": scaling.measure}
+    for name in args.tasks or tasks:
         options = {}
         if name == "train" and args.data:
             from .data import load
             options = dict(zip(("images", "labels"), load(args.data).part("train")))
-        found = benchmarks.TASKS[name](device, **options)
+        found = tasks[name](device, **options)
         print(benchmarks.text(found))
         record["rows"] += found
     if args.json:

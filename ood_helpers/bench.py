@@ -196,14 +196,7 @@ def explorer(device):
             for n, times in latency.bench().items() for control, values in times.items()]
 
 
-def scaling(device):
-    """Time and memory as the work grows; draws them."""
-    from . import scaling
-
-    return scaling.measure(device)
-
-
-TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explorer, "scaling": scaling}
+TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explorer}
 
 
 def machine(device):

@@ -84,8 +84,8 @@ def half(logits, what):
 
     LogitNorm leaves the length of its logits free, and they can outgrow float16: such a row is shortened until it fits.
 
-    >>> half([[131_008, -32_752]], "ID")
-    array([[ 65504., -16376.]], dtype=float16)
+    >>> half([[131_008, -32_752]], "ID").tolist()
+    [[65504.0, -16376.0]]
     """
     logits = np.asarray(logits.detach().cpu() if hasattr(logits, "detach") else logits)
     if logits.ndim != 2 or len(logits) == 0 or logits.shape[1] < 2:

@@ -451,7 +451,7 @@ def test_another_format_is_refused_with_a_way_forward(tmp_path):
     config = replace(BASE, epochs=1)
     run = training.fit(config, tmp_path, "cpu", progress=False)
     record = json.loads((run.path / "config.json").read_text())
-    for version in (0, 2, None):
+    for version in (1, 3, None):
         content = json.dumps(record | {"format": version})
         (run.path / "config.json").write_text(content)
         for use in (lambda: read(run.path), lambda: training.fit(config, tmp_path, "cpu", progress=False)):
