@@ -9,6 +9,7 @@ import re
 import statistics
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def rows(task, times, unit=1.0, work=None, peak=None):
              "peak": work / statistics.median(values) / peak if work else None} for name, values in times.items()]
 
 
+@cache  # of the machine, not of what is compared on it
 def peaks(device):
     """Multiply-adds per second, counted as two operations, in float32 and bfloat16; bytes per second of a copy."""
     a = torch.randn(2048, 2048, device=device)

@@ -23,7 +23,7 @@ def keep(runs, folder, **facts):
         arrays |= {f"{number}/labels/{name}": y.astype(np.uint16) for name, y in run.labels.items()}
         told = json.loads((run.path / "config.json").read_bytes())
         records.append({"config": asdict(run.config), "classes": run.classes, "shape": run.shape,
-                        "history": _short(run.history), "torch": told["torch"], "seconds": round(told["seconds"])})
+                        "history": _short(run.history), "torch": told["torch"]})
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "logits.npz", **arrays)
@@ -31,11 +31,11 @@ def keep(runs, folder, **facts):
 
 
 def kept(folder):
-    """(runs, facts) as ``keep`` wrote them; each run's ``facts`` has its seconds and its version of torch."""
+    """(runs, facts) as ``keep`` wrote them."""
     folder = Path(folder)
     told = json.loads((folder / "runs.json").read_bytes())
     return [KeptRun(Config.from_dict(record["config"]), folder, tuple(record["classes"]), tuple(record["shape"]),
-                    record["history"], number, {name: record[name] for name in ("seconds", "torch")})
+                    record["history"], number, record["torch"])
             for number, record in enumerate(told["runs"])], told["facts"]
 
 
@@ -44,7 +44,7 @@ class KeptRun(Run):
     """One of the kept: logits, labels and history; no network, no features, no images."""
 
     number: int
-    facts: dict
+    torch: str  # the version
 
     @cached_property
     def _arrays(self):

@@ -25,6 +25,6 @@ def test_every_notebook_runs_on_a_folder_of_colour_images(tmp_path, monkeypatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     figures.regenerate(f"folder:{folder}", "cpu")
-    committed, drawn = (
-        {path.stem for path in place.glob("*.png")} for place in (ROOT / "figures/digits", tmp_path / "figures/folder_images"))
+    committed, drawn = ({path.stem for path in (place / folder).glob("*.png")} for place, folder in (
+        (ROOT, "figures/digits"), (tmp_path, "figures/folder_images")))
     assert committed == drawn

@@ -196,15 +196,15 @@ def test_kept_runs_say_the_same_without_weights_and_paths(rows, folder, tmp_path
             assert same.detection()[name]["auroc"] == pytest.approx(found["auroc"], abs=0.01)
         assert same.labels["test"].dtype == np.int64 and same.logits["near"].shape == run.logits["near"].shape
         np.testing.assert_allclose(same.history["loss"][1:], run.history["loss"][1:], rtol=1e-4)
-        assert same.facts["torch"]
+        assert same.torch
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"logits.npz", "runs.json"}
     assert str(folder) not in (tmp_path / "kept/runs.json").read_text()
 
 
 def test_kept_logits_may_be_long(rows, folder, tmp_path):
     run = training.fit(rows[0]["config"], folder, "cpu")
-    long = SimpleNamespace(**{name: getattr(run, name) for name in ("labels", "path", "config", "classes", "shape", "history")},
-                           logits={name: 1e9 * z for name, z in run.logits.items()})
+    same = {name: getattr(run, name) for name in ("labels", "path", "config", "classes", "shape", "history")}
+    long = SimpleNamespace(**same, logits={name: 1e9 * z for name, z in run.logits.items()})
     keep([long], tmp_path)
     (again,), _ = kept(tmp_path)
     np.testing.assert_array_equal(again.logits["test"], 1e9 * run.logits["test"])

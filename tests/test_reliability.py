@@ -32,7 +32,7 @@ from test_config import anything
 from ood_helpers import runs, training
 from ood_helpers.config import Config
 from ood_helpers.distributed import Team
-from ood_helpers.runs import Checkpoint, find, read
+from ood_helpers.runs import FORMAT, Checkpoint, find, read
 
 # Python 3.12 warns of a fork beside threads; the children here only train, on one thread.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -451,7 +451,7 @@ def test_another_format_is_refused_with_a_way_forward(tmp_path):
     config = replace(BASE, epochs=1)
     run = training.fit(config, tmp_path, "cpu", progress=False)
     record = json.loads((run.path / "config.json").read_text())
-    for version in (1, 3, None):
+    for version in (FORMAT - 1, FORMAT + 1, None):
         content = json.dumps(record | {"format": version})
         (run.path / "config.json").write_text(content)
         for use in (lambda: read(run.path), lambda: training.fit(config, tmp_path, "cpu", progress=False)):
