@@ -9,7 +9,7 @@ export DATA DEVICE OOD_DATA
 VENV := .venv
 PY   := $(VENV)/bin/python
 # These measure how fast a page answers, and so run alone.
-BROWSER := tests/test_browser.py
+BROWSER := tests/widgets/test_browser.py
 # The first file that is newer than the tests' last success.
 CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml CITATION.cff .ci \
 	-newer $(VENV)/tested -not -path '*/__pycache__*' -not -path '*/.*_checkpoints*' 2>/dev/null | head -n 1)
@@ -35,11 +35,12 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 
 # Kills, flips and generated cases by the thousand; what they came to is written to tests/long_report.md.
 test-long: $(VENV)/installed
-	$(PY) tests/long_report.py tests/test_reliability.py tests/test_losses.py tests/test_scores.py \
-	  tests/test_metrics.py tests/test_calibration.py tests/test_data.py tests/test_config.py tests/test_other_images.py
+	$(PY) tests/long_report.py tests/project/test_reliability.py tests/core/test_losses.py tests/core/test_scores.py \
+	  tests/core/test_metrics.py tests/core/test_calibration.py tests/data/test_sets.py tests/core/test_config.py \
+	  tests/project/test_other_images.py
 
 # Made from the notebooks as they are, with their outputs; anew only where something is newer than what was made.
-SOURCES = $(wildcard notebooks/*.ipynb ood_helpers/*.py ood_helpers/static/* figures/digits/*.json)
+SOURCES = $(wildcard notebooks/*.ipynb $(shell find ood_helpers -name "*.py" -o -path "*/static/*" 2>/dev/null) figures/digits/*.json)
 
 course: course/made
 	@echo "Students' and teachers' notebooks and slides are in course/."

@@ -12,8 +12,8 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("metrics", "scores", "losses", "data", "models", "calibration", "config", "runs", "loop", "training",
-               "sweeps", "tables", "papers", "plots", "figures", "widgets")
+_SUBMODULES = ("bench", "calibration", "config", "course", "data", "figures", "losses", "metrics", "models", "papers", "plots",
+               "runs", "scores", "sweeps", "tables", "training", "widgets")
 _NAMES = {"Config": "config", "Run": "runs", "fit": "training", "fit_all": "sweeps", "RECIPES": "losses",
           "detection": "metrics", "save_figure": "figures", "settings": "figures", "ScoreExplorer": "widgets",
           "NormExplorer": "widgets", "Playground": "widgets"}

@@ -113,7 +113,7 @@ def table(args):
 
 
 def paper(args):
-    from . import papers
+    from .papers import tables as papers
     from .sweeps import cluster
 
     changes = given(args)
@@ -140,8 +140,8 @@ def figures_folder(data):
 def bench(args):
     import json
 
-    from . import bench as benchmarks
-    from . import scaling
+    from .bench import speed as benchmarks
+    from .bench import scaling
     from .training import pick_device
 
     device = pick_device(args.device).type
@@ -151,7 +151,7 @@ def bench(args):
     for name in args.tasks or tasks:
         options = {}
         if name == "train" and args.data:
-            from .data import load
+            from .data.sets import load
             options = dict(zip(("images", "labels"), load(args.data).part("train")))
         found = tasks[name](device, **options)
         print(benchmarks.text(found))

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from . import __version__, captions
+from . import __version__, alt_text as captions
 
 PACKAGE = Path(__file__).parent
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "seaborn")

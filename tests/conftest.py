@@ -19,9 +19,9 @@ hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("oo
 hypothesis.settings.load_profile("long" if os.environ.get("OOD_LONG") else "ood")
 
 
-collect_ignore = ["fuzz.py"]  # it needs atheris, which make test-long only uses where it is
+collect_ignore = ["project/fuzz.py"]  # it needs atheris, which make test-long only uses where it is
 if not os.environ.get("OOD_LONG"):
-    collect_ignore.append("test_other_images.py")
+    collect_ignore.append("project/test_other_images.py")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -54,7 +54,7 @@ def close_figures():
 @pytest.fixture(scope="module")
 def chromium():
     """A headless browser; a machine without one skips its tests, CI may not."""
-    from ood_helpers import latency
+    from ood_helpers.bench import explorer_latency as latency
 
     try:
         with latency.browser() as browser:

@@ -1,0 +1,135 @@
+"""How long from a key press to changed pixels, measured in a real browser beside a widget that does nothing.
+
+The null widget only paints a rectangle, so what lies above it is ours. Needs Playwright and Chromium.
+"""
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
+FRAME = 1000 / 60  # ms
+ALLOWED = {"threshold": 1, "temperature": 2, "epoch": 2, "score": 2}  # frames above the null widget, at the median
+
+# In the page, before anything of ours: a null widget, and a clock from an event to the first frame that differs.
+_CLOCK = """
+window.oodArm = (selector, canvas) => { // then oodTime resolves with the time from the next key to changed pixels
+  const node = document.querySelector(selector), sheet = document.querySelector(canvas);
+  const pixels = () => {
+    const { data } = sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height);
+    const words = new Uint32Array(data.buffer);
+    let hash = 0;
+    for (let k = 0; k < words.length; k++) hash = (Math.imul(hash, 31) + words[k]) | 0;
+    return hash;
+  };
+  const old = pixels(), key = new Promise((resolve) => {
+    node.addEventListener("keydown", (event) => resolve(event.timeStamp), { once: true });
+  });
+  if (document.activeElement !== node) node.focus();
+  window.oodTime = key.then(async (start) => {
+    for (let tries = 0; tries < 120; tries++) {
+      await new Promise(requestAnimationFrame);
+      await new Promise((resolve) => setTimeout(resolve));
+      const end = performance.now();
+      if (pixels() !== old) return end - start;
+    }
+    return -1;
+  });
+};
+window.oodNull = () => {
+  const range = Object.assign(document.createElement("input"), { type: "range", max: 400, value: 200 });
+  const canvas = Object.assign(document.createElement("canvas"), { width: 600, height: 340 });
+  range.dataset.key = "null";
+  range.dataset.lmSuppressShortcuts = "true";
+  canvas.dataset.key = "null-canvas";
+  document.body.prepend(range, canvas);
+  const pen = canvas.getContext("2d");
+  const paint = () => { pen.clearRect(0, 0, 600, 340); pen.fillRect(0, 0, range.value, 340); };
+  range.addEventListener("input", () => requestAnimationFrame(paint));
+  paint();
+};
+"""
+
+
+@contextmanager
+def browser():
+    """Chromium through Playwright; RuntimeError, in one sentence, where either is missing."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise RuntimeError("the measurement needs Playwright: pip install playwright") from None
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not path:
+        raise RuntimeError("the measurement needs Chromium: install the package chromium, or name it in CHROMIUM")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+def measure(page, control, canvas="canvas[data-key=scores]", steps=30):
+    """Milliseconds (steps,) from a key press on [data-key=control] to the first frame in which the canvas differs."""
+    times = []
+    forth, back = ("ArrowDown", "ArrowUp") if control == "score" else ("ArrowLeft", "ArrowRight")
+    for k in range(steps):
+        page.evaluate("([s, c]) => oodArm(s, c)", [f"[data-key='{control}']", canvas])
+        page.keyboard.press(forth if k % 6 < 3 else back)
+        times.append(page.evaluate("window.oodTime"))
+    if min(times) < 0:
+        raise RuntimeError(f"{times.count(-1)} of {steps} key presses on {control} changed nothing")
+    return np.array(times)
+
+
+def compare(page, steps=30, controls=tuple(ALLOWED)):
+    """{control: milliseconds} of an open page with a score explorer, with "null" first, measured between the others."""
+    page.evaluate(_CLOCK + "; oodNull()")
+    times = {"null": []} | {control: [] for control in controls}
+    for control in controls:
+        times["null"].append(measure(page, "null", "canvas[data-key='null-canvas']", max(10, steps // 2)))
+        times[control].append(measure(page, control, steps=steps))
+    return {control: np.concatenate(parts) for control, parts in times.items()}
+
+
+def example(n, classes=10, epochs=4):
+    """A score explorer of random logits: n ID and n OOD images."""
+    from ..widgets.explorers import ScoreExplorer
+
+    random = np.random.default_rng(0)
+    labels = random.integers(0, classes, n)
+    logits = random.normal(0, 1.5, (n, classes))
+    logits[np.arange(n), labels] += random.normal(6, 2, n)
+    ood = random.normal(0, 2, (n, classes))
+    few = min(n, 1000)
+    snapshots = {"epochs": range(epochs), "ID": [logits[:few] * (k + 1) / epochs for k in range(epochs)],
+                 "OOD": [ood[:few] * (k + 1) / epochs for k in range(epochs)]}
+    return ScoreExplorer.from_logits(logits, ood, labels=labels, snapshots=snapshots)
+
+
+def table(times):
+    """The times as printed rows: control, median, p95, frames above the null widget."""
+    floor = np.median(times["null"])
+    rows = [f"{'control':12} {'median ms':>10} {'p95 ms':>8} {'above null':>11}"]
+    for control, values in times.items():
+        median, p95 = np.median(values), np.percentile(values, 95)
+        rows.append(f"{control:12} {median:10.1f} {p95:8.1f} {(median - floor) / FRAME:+6.1f} frames")
+    return "\n".join(rows)
+
+
+def bench(sizes=(10_000, 60_000), steps=30):
+    """Print the latency table of the exported explorer for n ID and n OOD images of ten classes; returns the times."""
+    results = {}
+    with browser() as chromium, tempfile.TemporaryDirectory() as folder:
+        for n in sizes:
+            path = example(n).to_html(Path(folder) / "page.html")
+            page = chromium.new_page(viewport={"width": 1100, "height": 900})
+            page.goto(path.as_uri())
+            page.wait_for_selector("[data-key=auroc]:not(:empty)")
+            results[n] = compare(page, steps)
+            page.close()
+            print(f"{n} ID and {n} OOD logits of 10 classes, key press to changed pixels:\n{table(results[n])}\n")
+    return results

@@ -1,0 +1,5 @@
+"""The course made of the notebooks: exercises, students' and teachers' versions, slides and the site."""
+
+from .exercises import check
+
+__all__ = ["check"]

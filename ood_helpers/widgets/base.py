@@ -1,0 +1,84 @@
+"""What every widget shares: a script, a still picture for readers without a kernel, a page of its own, and `link`."""
+from pathlib import Path
+
+import anywidget
+import traitlets as t
+
+from . import page as pages, static_figures as stills
+
+
+class Widget(anywidget.AnyWidget):
+    """A widget whose state is its traits named in `state`, drawn by `_renderer` out of the modules static/*.js."""
+
+    _css = (pages.STATIC / "widgets.css").read_text(encoding="utf-8")
+    links = ()  # (other widget, trait), for pages
+    choices = {}  # {trait: the names it can take}
+
+    def __init_subclass__(cls, **options):
+        if "_modules" in cls.__dict__:  # not for the class that traitlets makes when anywidget adds traits
+            cls._esm = pages.bundle(*cls._modules) + f"export default {{ render: {cls._renderer} }};\n"
+        super().__init_subclass__(**options)
+
+    def __init__(self, **traits):
+        super().__init__(**traits)
+        self.layout.width = "100%"
+
+    def current(self):
+        """The state as a dict."""
+        return {name: getattr(self, name) for name in self.state}
+
+    @t.validate("run", "score", "ood", "loss")
+    def _known(self, proposal):
+        name, value = proposal["trait"].name, proposal["value"]
+        if value not in self.choices[name]:
+            raise t.TraitError(f"unknown {name} {value!r}; known: {', '.join(self.choices[name])}")
+        return value
+
+    def _repr_mimebundle_(self, **options):
+        # A reader who has not run or not trusted the notebook sees the picture. No text/html: it would win over the
+        # picture there, and be emptied.
+        content = super()._repr_mimebundle_(**options)
+        data = content[0] if isinstance(content, tuple) else content
+        data |= {"image/png": pages.text(stills.png(self.static())), "text/plain": self.finding()}
+        return content
+
+    def for_page(self):
+        """What a page needs beside the state."""
+        return {"constants": {}}
+
+    def to_html(self, path, *beside, title=None):
+        """Write one page with this widget, and those `beside` it, that needs no network and no Python.
+
+        Widgets that `link` joined move together in it. The state is in the page's address. Returns the path.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(pages.page((self, *beside), title or self.title), encoding="utf-8")
+        return path
+
+
+def link(first, second, *names):
+    """Let two widgets share traits: moving one moves the other, in the browser at once and in Python too.
+
+    >>> from ood_helpers.widgets import NormExplorer
+    >>> a, b = NormExplorer(), NormExplorer(loss="logitnorm")
+    >>> link(a, b, "norm")
+    >>> a.norm = 7.0
+    >>> b.norm
+    7.0
+    """
+    import ipywidgets
+
+    for name in names:
+        for widget in (first, second):
+            if name not in widget.state:
+                raise ValueError(f"{type(widget).__name__} cannot share {name!r}; known: {', '.join(widget.state)}")
+        ipywidgets.jslink((first, name), (second, name))
+        first.links = (*first.links, (second, name))
+        for source, target in ((first, second), (second, first)):
+            def follow(change, target=target):
+                # What comes from the browser is shared there already: an echo from here would fight the moving hand.
+                if not change.owner._property_lock:
+                    setattr(target, change.name, change.new)
+
+            source.observe(follow, name)

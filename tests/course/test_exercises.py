@@ -1,0 +1,289 @@
+"""The course: exercises that check themselves, and the notebooks, slides and pages made from one source."""
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ood_helpers import losses, metrics, scores
+from ood_helpers.course.grading import EXERCISES, auroc
+from ood_helpers.course.exercises import check, verdict
+
+ROOT = Path(__file__).parents[2]
+BOOKS = {path.stem: nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+
+
+def tagged(tag):
+    """(notebook, name of the exercise, source) of every cell with this tag."""
+    return [(stem, cell.id.partition("-")[2], cell.source) for stem,
+        book in BOOKS.items() for cell in book.cells
+            if tag in cell.metadata.get("tags", ()) and cell.cell_type == "code"]
+
+
+def trained(seed=0):
+    """What stands for a trained run: a network without training, and images."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4)).requires_grad_(False)
+    images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8)
+    return SimpleNamespace(load_model=lambda: lambda x: model(x.float() / 64), images=lambda name: images)
+
+
+def do(source, stem):
+    """What a cell prints, in a notebook that has run its settings."""
+    imports = "\n".join(line for cell in BOOKS[stem].cells if cell.cell_type == "code"
+                        for line in cell.source.splitlines() if line.startswith(("import ", "from ")))
+    names = {"__name__": "__main__"}
+    exec(imports, names)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(source, names | {"run": trained()})
+    return printed.getvalue()
+
+
+# Exercises
+
+def test_every_notebook_has_exercises_and_every_exercise_one_blank_and_one_solution():
+    blanks, solutions = ([(stem, name) for stem, name, _ in tagged(tag)] for tag in ("exercise", "solution"))
+    assert blanks == solutions and sorted(name for _, name in blanks) == sorted(EXERCISES)
+    assert all(2 <= sum(stem == each for each, _ in blanks) <= 3 for stem in BOOKS)
+
+
+@pytest.mark.parametrize("stem, name, source", tagged("solution"),
+    ids=lambda value: value if value in EXERCISES else "")
+def test_solution_is_accepted_each_time(stem, name, source):
+    for _ in range(2):
+        assert f"Solved · {name}: " in do(source, stem)
+
+
+@pytest.mark.parametrize("stem, name, source", tagged("exercise"),
+    ids=lambda value: value if value in EXERCISES else "")
+def test_blank_fails_with_a_hint_and_without_an_error(stem, name, source):
+    assert do(source, stem).startswith(f"Not yet · {name}: ")
+
+
+GIVEN = {"changed_images": [trained()], "threshold_95": ["id"]}
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_no_constant_passes(name):
+    constants = [None, 0, 0.5, 1.0, "same", [], {}, np.zeros(40), torch.zeros(())]
+    for value in constants:
+        assert not verdict(name, value, *GIVEN.get(name, ()))[0]
+        assert not verdict(name, lambda *_, value=value: value, *GIVEN.get(name, ()))[0]
+
+
+@pytest.mark.parametrize("name, words",
+    [("changed_images", (0.5, 0.9, 1)), ("auroc_survives", ("same", "changes")),
+                                         ("doubled_logits", ("same", "changes")),
+                                         ("which_margins", ("acts", "inert")),
+                                         ("which_choices", ("flatters", "honest"))])
+def test_one_word_for_everything_is_no_prediction(name, words):
+    (source,) = (source for _, each, source in tagged("exercise") if each == name)
+    lines = [line.split('"')[1] for line in source.splitlines() if line.startswith('    "')]
+    for word in words:
+        solved, message = verdict(name, dict.fromkeys(lines, word), *GIVEN.get(name, ()))
+        assert not solved and "right" in message
+
+
+def sigmoid_auroc(known, strange):
+    a, b = (1 / (1 + np.exp(-s.astype(np.float32))) for s in (known, strange))
+    return np.mean(a[:, None] > b) + np.mean(a[:, None] == b) / 2
+
+
+HELPERS = {
+    "msp": scores.msp, "logitnorm": lambda z, y, tau: losses.LogitNormLoss(tau)(z, y),
+    "isomaxplus_logits": lambda x, w, s: losses.IsoMaxPlusLossFirstPart(8, 5).double()(x),
+    "colleague": lambda known, strange: metrics.detection(known, strange)["auroc"],
+    "threshold_95": lambda s: __import__("ood_helpers").calibration.threshold(s, 0.95),
+    "kappa": __import__("sklearn.metrics").metrics.cohen_kappa_score,
+    "margin_slope": lambda z, y, m: losses.MarginEnhancedLogitNormLoss(1.0, m, "target").double()(z, y),
+    "softmax_gradient": lambda z, y: torch.autograd.grad(F.cross_entropy(z.requires_grad_(), y), z)[0]}
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_the_helper_itself_does_not_pass_for_the_students_work(name):
+    solved, message = verdict(name, HELPERS[name], *GIVEN.get(name, ()))
+    assert not solved and " at work. " in message
+
+
+def test_the_oracle_of_the_checks_does_not_pass_either():
+    assert " at work. " in verdict("colleague", auroc)[1] and " at work. " in verdict("colleague", lambda a,
+        b: auroc(a, b))[1]
+
+
+def onehot(y, z):
+    return F.one_hot(y, z.shape[1])
+
+
+def slope_of_target(z, y, m):
+    m = torch.tensor(m, requires_grad=True)
+    return torch.autograd.grad(F.cross_entropy((z - m * onehot(y, z)) / z.norm(dim=1, keepdim=True), y), m)
+
+
+WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
+    ("msp", lambda z: np.exp(z).max(1) / np.exp(z).sum(1), "too large"),
+    ("msp", lambda z: z.max(1), "largest logit"),
+    ("msp", lambda z: z, "shape"), ("msp", lambda z: z / z.sum(1), "keepdim"),
+    ("softmax_gradient", lambda z, y: z.softmax(1) - onehot(y, z), "gradient of the sum"),
+    ("softmax_gradient", lambda z, y: (onehot(y, z) - z.softmax(1)) / len(z), "downhill"),
+    ("norm_needed", lambda q, k: np.log((k - 1) * q / (1 - q)), "gap between"),
+    ("norm_needed", lambda q, k: np.log(q / (1 - q)) / np.sqrt(k / (k - 1)), "one rival"),
+    ("logitnorm", lambda z, y, tau: F.cross_entropy(z / (z.norm(dim=1, keepdim=True) * tau), y), "1e-7"),
+    ("logitnorm", lambda z, y, tau: F.cross_entropy(z / (z.norm() * tau), y), "each image has its own"),
+    ("logitnorm", lambda z, y, tau: F.cross_entropy(z / z.norm(dim=1) / tau, y), "keepdim"),
+    ("logitnorm", lambda z, y, tau: F.nll_loss(z / z.norm(dim=1, keepdim=True) / tau, y), "four releases"),
+    ("tau_for_floor", lambda L, k: 2 / np.log((k - 1) / np.expm1(L)), "looser bound"),
+    ("pick_tau", lambda table: max(table, key=lambda c: c.test_auroc).tau, "test_auroc was looked at"),
+    ("pick_tau", lambda table: min(table, key=lambda c: c.training_loss).tau, "smallest tau"),
+    ("margin_slope", lambda z, y, m: 0.0, "so m left every logit"),
+    ("margin_slope", lambda z, y, m: slope_of_target(z, y, m), "in a tuple"),
+    ("margin_slope", lambda z, y, m: ((1 - z.softmax(1).gather(1, y[:, None])) / z.norm(dim=1, keepdim=True)).mean(),
+        "raw logits"),
+    ("softmax_gradient", lambda z, y: z.softmax(1) - y, "one_hot"),
+    ("positive_temperature", lambda theta: theta.abs() + 1, "turns around"),
+    ("positive_temperature", lambda theta: (1 + theta).clamp(min=0.01), "flat somewhere"),
+    ("positive_temperature", lambda theta: 1 + theta, "above zero"),
+    ("positive_temperature", lambda theta: theta.detach().exp(), "gradient must pass"),
+    ("isomaxplus_logits", lambda x, w, s: abs(s) * torch.cdist(F.normalize(x), F.normalize(w)),
+        "near prototype"),
+    ("isomaxplus_logits", lambda x, w, s: -abs(s) * torch.cdist(x, w), "that is IsoMax"),
+    ("isomaxplus_logits", lambda x, w, s: -s * torch.cdist(F.normalize(x), F.normalize(w)), "below zero"),
+    ("mosaic_targets", lambda drawn, k: F.one_hot(drawn, k).double().amax(1) / 4, "colleague's"),
+    ("colleague", sigmoid_auroc, "the same as the colleague's"),
+    ("colleague", lambda a, b: np.mean(a[:, None] > b), "one half"),
+    ("kappa", lambda t, n: np.mean(t == n), "accuracy"),
+    ("kappa", lambda t, n: (np.mean(t == n) - 0.25) / 0.75, "not 1/C"),
+    ("honest_epoch", lambda v, t: t.max(1).mean(), "luck of the draw"),
+    ("honest_epoch", lambda v, t: v.max(1).mean(), "validation"),
+    ("gap_in_errors", lambda ours, m, s, n: (ours.mean() - m) / np.sqrt(ours.var() / len(ours) + s**2 / n), "ddof"),
+    ("gap_in_errors", lambda ours, m, s, n: (ours.mean() - m) / np.hypot(ours.std(ddof=1), s), "sqrt(n)"),
+    ("gap_in_errors", lambda ours, m, s, n: ours.mean() - m, "the gap itself"),
+    ("smallest_change", lambda network, image, c: image, "0 of 6"),
+    ("smallest_change", lambda network, image, c: image * np.nan, "NaN"),
+    ("smallest_change", lambda network, image, c: image[:3], "shape"),
+]
+
+
+@pytest.mark.parametrize("name, answer, word", WRONG, ids=lambda value: value if value in EXERCISES else "")
+def test_common_wrong_answers_get_their_own_hint(name, answer, word):
+    solved, message = verdict(name, answer, *GIVEN.get(name, ()))
+    assert not solved and word in message
+
+
+@pytest.mark.parametrize("threshold, positive, word", [
+    (lambda s: np.quantile(s, 0.95), "id", "other end"),
+    (lambda s: np.quantile(s, 0.05), "id", "between two scores"),
+    (lambda s: s.min(), "id", "highest"),
+    (lambda s: np.sort(s)[len(s) - -(-19 * len(s) // 20)], "ood", "of which set"),
+    (lambda s: np.sort(s)[len(s) - -(-19 * len(s) // 20)], "yes", "convention"),
+    (lambda s: s, "id", "one number")])
+def test_a_threshold_needs_its_convention(threshold, positive, word):
+    solved, message = verdict("threshold_95", threshold, positive)
+    assert not solved and word in message
+
+
+def test_an_overshooting_attack_is_told_so():
+    def attack(network, image, confidence):
+        x = image.clone()
+        while (p := network(x.requires_grad_()).softmax(0)).max() < 0.97:
+            (slope,) = torch.autograd.grad(p.max(), x)
+            x = (x + 0.5 * slope / slope.norm()).detach()
+        return x
+
+    assert "overshoot" in verdict("smallest_change", attack)[1]
+
+
+def test_a_failing_or_empty_function_is_a_hint(capsys):
+    assert "ZeroDivisionError" in verdict("msp", lambda z: 1 / 0)[1]
+    assert "nothing yet" in verdict("msp", lambda z: None)[1]
+    assert "hand over the function" in verdict("msp", 0.7)[1]
+    check("msp", ...)
+    assert capsys.readouterr().out == "Not yet · msp: still the dots. Put your answer in their place.\n"
+
+
+def test_a_student_who_spoils_the_inputs_spoils_nothing():
+    def gradient(z, y):
+        result = (z.softmax(1) - onehot(y, z)) / len(z)
+        z.zero_()
+        return result
+
+    assert verdict("softmax_gradient", gradient)[0]
+
+
+def test_unknown_exercise_lists_the_known():
+    with pytest.raises(ValueError, match="unknown exercise 'mps'; known: .*msp"):
+        check("mps", 1)
+
+
+# Notebooks made from the one source
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    from ood_helpers.course import site as course
+
+    course.course(tmp_path_factory.mktemp("course"), ROOT / "notebooks")
+    return tmp_path_factory.getbasetemp() / "course0"
+
+
+@pytest.mark.parametrize("stem", BOOKS)
+def test_students_get_blanks_without_solutions_and_outputs_and_teachers_get_all(made, stem):
+    student, teacher = (nbformat.read(made / kind / f"{stem}.ipynb", 4) for kind in ("student", "teacher"))
+    nbformat.validate(student)
+    assert nbformat.writes(teacher) == nbformat.writes(BOOKS[stem]).replace("](../figures/", "](../../figures/")
+    wanted = [cell.id for cell in BOOKS[stem].cells if "solution" not in cell.metadata.get("tags", ())]
+    assert [cell.id for cell in student.cells] == wanted and len(wanted) < len(teacher.cells)
+    code = [cell for cell in student.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    text = json.dumps(student)
+    for _, name, source in tagged("solution"):
+        assert source.strip() not in text
+
+
+@pytest.mark.parametrize("stem", BOOKS)
+def test_each_notebook_asks_the_room_names_its_papers_and_says_whose_is_what(stem):
+    text = "\n".join(cell.source for cell in BOOKS[stem].cells if cell.cell_type == "markdown")
+    (questions,) = (cell.source for cell in BOOKS[stem].cells if "questions" in cell.metadata.get("tags", ()))
+    assert [line[0] for line in questions.splitlines() if line[:1].isdigit()] == ["1", "2", "3"]
+    assert questions.count("?") >= 3
+    assert "https://arxiv.org/abs/" in text
+    assert any(word in text.casefold() for word in ("ours are", "*ours*")) and any(
+        word in text.casefold() for word in ("theirs", "follow the authors"))
+
+
+@pytest.mark.parametrize("stem", BOOKS)
+def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_solution(made, stem):
+    page = (made / "slides" / f"{stem}.html").read_text(encoding="utf-8")
+    pictures = sum("image/png" in output.get("data", {}) for cell in BOOKS[stem].cells
+                   for output in cell.get("outputs", ()))
+    assert page.count("<img ") == pictures and page.count("<section") > pictures
+    assert "Question.</strong>" in page and "Questions for the room" in page
+    assert "def " not in page and "A solution" not in page
+
+
+def test_the_plan_names_every_notebook_and_its_commands_exist():
+    readme = (ROOT / "README.md").read_text()
+    plan = readme[readme.index("## Teaching"):]
+    for word in ("45 minutes", "90 minutes", "180 minutes", "Binder", "Colab", "Thirty students", "make course",
+                 "make site", *(stem[:2] for stem in BOOKS)):
+        assert word in plan, word
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\ncourse: " in makefile and "\nsite: " in makefile
+
+
+def test_the_minutes_of_the_plan_add_up_and_leave_room_for_its_exercises():
+    readme = (ROOT / "README.md").read_text()
+    table = readme[readme.index("| | 45 minutes"):readme.index("\n| needs")]
+    for head, _, *parts, total in zip(*(row.split("|")[2:5] for row in table.splitlines())):
+        assert sum(int(number) for part in parts for number in re.findall(r"\b\d+\b", part)) == int(total)
+        assert int(total) <= int(head.split()[0])
+    written = {title.casefold(): int(minutes) for book in BOOKS.values() for cell in book.cells
+               for title, minutes in re.findall(r"^\*\*(.+?)\*\* \(.+?(\d+) minutes\)", cell.source)}
+    planned = re.findall(r"\*(.+?)\* (\d+)", table)
+    assert planned and all(int(minutes) >= written[name.casefold()] for name, minutes in planned)

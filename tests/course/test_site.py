@@ -1,0 +1,349 @@
+"""The static site in a real browser with the network off: pages, figures in words, explorers, slides."""
+import html
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import yaml
+
+from ood_helpers import alt_text as captions
+from ood_helpers.course import html as render
+from ood_helpers.course import site as course
+from ood_helpers.widgets import page as pages
+from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
+
+ROOT = Path(__file__).parents[2]
+STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The site of the committed notebooks, with explorers of made-up logits; nothing is trained."""
+    random = np.random.default_rng(0)
+    sets = {name: random.normal(0, 2, (60, 6)) for name in ("near", "letters", "patches", "noise")}
+
+    def scores():
+        return ScoreExplorer.from_logits(random.normal(0, 4, (80, 6)), sets, name="Softmax (CE), seed 0")
+
+    pair = scores(), scores()
+    link(*pair, *course.SHARED)
+    live = {"scores": ("Scores", [scores()]), "scores_pair": ("Two losses", pair),
+        "norm": ("Norm", [NormExplorer()]),
+            "playground": ("Plane", [Playground()])}
+    return course.site(tmp_path_factory.mktemp("site"), ROOT / "notebooks", live).parent
+
+
+class Elements(HTMLParser):
+    """All start tags of a page, with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def of(self, *tags):
+        return [attributes for tag, attributes in self.found if tag in tags]
+
+
+def pages_of(folder):
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.html"))}
+
+
+# Without a browser
+
+def test_every_notebook_has_its_page_and_its_slides_and_all_links_lead_somewhere(built):
+    written = pages_of(built)
+    assert {*STEMS, *(f"{stem}_slides" for stem in STEMS), "index"} <= set(written)
+    for name, text in written.items():
+        page = Elements(text)
+        places = [a["href"] for a in page.of("a")] + [frame["src"] for frame in page.of("iframe")]
+        local = [place.partition("#")[0] for place in places if not place.startswith(("http", "#"))]
+        assert [place for place in local if not (built / place).is_file()] == [], name
+
+
+def test_pages_load_nothing(built):
+    for name, text in pages_of(built).items():
+        page = Elements(text)
+        loaded = [a.get("src") or a.get("href") for a in page.of("script", "link", "img", "source", "video")]
+        assert all(place is None or place.startswith("data:") for place in loaded), name
+        assert not re.search(r"url\(\s*['\"]?http|@import|https?://[^\"' ]+\.(js|css|woff2?)\b", text), name
+        assert "default-src 'none'" in text
+
+
+def test_every_picture_is_told_in_words_with_its_numbers_and_has_a_caption(built):
+    for stem in STEMS:
+        text = (built / f"{stem}.html").read_text(encoding="utf-8")
+        pictures = Elements(text).of("img")
+        assert pictures
+        for each in pictures:
+            assert len(each["alt"]) > 30 and re.search(r"\d", each["alt"]), each["alt"]
+            assert "in the text below" not in each["alt"]  # each has its passport
+        captions_ = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.S)
+        assert len(captions_) == text.count("<figure>") >= len(pictures)
+        assert all(re.search(r"\d", caption) for caption in captions_)
+        assert not {html.escape(each["alt"]) for each in pictures} & set(captions_)  # a finding, not the picture again
+
+
+def test_explorers_stand_where_the_notebooks_have_them_and_begin_in_their_state(built):
+    frames = {stem:
+        Elements((built / f"{stem}.html").read_text(encoding="utf-8")).of("iframe") for stem in STEMS}
+    assert sum(map(len, frames.values())) >= 6 and all(frames[stem] for stem in STEMS[:6])
+    for each in sum(frames.values(), []):
+        assert "=" in each["src"].partition("#")[2] and each["title"]
+
+
+def test_formulas_are_mathml_and_none_is_left_as_source(built):
+    for stem in STEMS:
+        text = (built / f"{stem}.html").read_text(encoding="utf-8")
+        plain = re.sub(r"<(pre|math|script|style|figure|code)\b.*?</\1>", "", text, flags=re.S)
+        assert "oodformula" not in text and "$" not in plain, stem
+        commands = re.findall(r"<m[ion][^>]*>\\\w+<", text)
+        assert not commands, commands
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("`$x$` and $y$", "<code>$x$</code>"), ("[next](02_growing.ipynb)", 'href="02_growing.html"'),
+    ("| $a$ |\n|---|\n| $\\lVert b\\rVert$ |", "<table>"), ("<script>alert(1)</script>", "&lt;script&gt;")])
+def test_prose(text, expected):
+    assert expected in render.prose(text)
+
+
+def test_a_hostile_name_in_an_output_is_text():
+    cell = nbformat.v4.new_code_cell("x",
+        outputs=[nbformat.v4.new_output("stream", name="stdout", text="<img src=x>")])
+    assert "<img" not in "".join(render.shown([cell], {}, None))
+
+
+def luminance(color):
+    channels = [int(color[k:k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return np.dot([0.2126, 0.7152, 0.0722], linear)
+
+
+def test_every_colour_stands_out_from_its_paper_in_both_themes():
+    style = (render.STATIC / "course.css").read_text()
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style,
+        re.S)]
+    assert len(themes) == 2
+    for theme in themes:
+        for ink in ("ink", "soft", "link", "keyword", "text", "number", "note"):
+            for paper in ("paper", "panel"):
+                low, high = sorted((luminance(theme[ink]), luminance(theme[paper])))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
+
+
+def test_an_address_is_read_from_a_finding():
+    runs = ["Softmax (CE), seed 0", "IsoMax"]
+    said = "seed 0, Negative entropy: at threshold -1, 95.2 % of ID and 1.0 % of near are accepted; AUROC 1."
+    two = "\n".join(f"{name}, {said}" for name in ("Softmax (CE)", "IsoMax"))
+    page, state = render.address(two, runs)
+    assert page == "scores_pair"
+    assert state.startswith("run=Softmax+%28CE%29%2C+seed+0&score=entropy&ood=near&1.run=IsoMax&")
+    alone = "Softmax (CE), Energy: at threshold 3, 95.2 % of ID and 1.0 % of near are accepted; AUROC 1."
+    assert render.address(alone, runs)[1].startswith("run=Softmax+%28CE%29%2C+seed+0&score=energy")
+    for widget, name in ((NormExplorer(loss="meln"), "norm"), (Playground(x=-3.0), "playground")):
+        page, state = render.address(widget.finding(), runs)
+        assert page == name and "loss=" in state
+    with pytest.raises(ValueError, match="no page is known"):
+        render.address("a picture", runs)
+
+
+@pytest.mark.parametrize("draw, told", [
+    (lambda ax: ax.plot([0, 1], [0, 1], label="calibrated"), "an empty panel"),
+    (lambda ax: ax.bar([0, 1], [2.0, 5.0], label="images"), "images: 2 from 2 to 5"),
+    (lambda ax: ax.axvline(0.5, label="chosen"), "chosen at 0.5"),
+    (lambda ax: ax.stairs([0.25, 0.75], [0, 1, 2], label="ID"), "ID: half of the images between 0 and 2"),
+    (lambda ax: (ax.set_title("t"), ax.plot(range(3), [3, 1, np.nan], label="T")),
+        "t: T from 3 at 0 to 1 at 1"),
+    (lambda ax: ax.pcolormesh(np.array([[1.0, 2], [3, 4]])), "table of 2 by 2, from 1 ("),
+])
+def test_a_figure_is_described_from_its_numbers(draw, told):
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    draw(ax)
+    assert captions.describe(ax.figure).startswith(told)
+
+
+def test_many_panels_are_counted_and_not_all_told():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.subplots(3, 3)
+    told = captions.describe(figure)
+    assert told.startswith("9 panels. ") and told.endswith("And 3 more panels.")
+
+
+def test_command_line_names_its_two_targets(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "ood_helpers.course", "sites"], cwd=tmp_path,
+        capture_output=True, text=True)
+    assert done.returncode and done.stderr.strip() == "usage: python -m ood_helpers.course course|site"
+    with pytest.raises(ValueError, match="there is no notebook in"):
+        course.site(tmp_path / "site", tmp_path, {"scores": None})
+    assert not (tmp_path / "site").exists()
+
+
+def test_citation_agrees_with_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = (ROOT / "pyproject.toml").read_text()
+    assert citation["cff-version"] == "1.2.0" and f'version = "{citation["version"]}"' in project
+    assert citation["license"] == "MIT" and citation["title"] and citation["authors"] and citation["message"]
+    assert all(each["url"].startswith("https://arxiv.org/abs/") for each in citation["references"])
+
+
+# In Chromium
+
+@pytest.fixture
+def visit(chromium, built):
+    """Open a page of the site with the network off; a request for anything but files, or an error, fails."""
+    contexts, trouble = [], []
+
+    def open_page(name, **options):
+        contexts.append(chromium.new_context(offline=True,
+            **{"viewport": {"width": 1100, "height": 800}} | options))
+        page = contexts[-1].new_page()
+        page.on("request",
+            lambda r: r.url.startswith(("file:", "data:")) or trouble.append(f"asked for {r.url}"))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("console",
+            lambda message: message.type in ("error", "warning") and trouble.append(message.text))
+        page.goto((built / f"{name}.html").as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not trouble
+
+
+def test_from_the_index_through_all_notebooks_by_their_links(visit):
+    page = visit("index")
+    assert page.locator("main ol li").count() == len(STEMS)
+    page.locator("main ol a").first.click()
+    for stem in STEMS:
+        assert page.url.endswith(f"/{stem}.html") and page.locator("h1").count() == 1
+        if stem != STEMS[-1]:
+            page.locator("a[rel=next]").first.click()
+    assert page.locator("a[rel=next]").count() == 0
+    page.locator("a[rel=prev]").first.click()
+    page.get_by_role("link", name="Contents").first.click()
+    assert page.url.endswith("/index.html")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_page_fits_a_phone_and_follows_the_theme(visit, theme):
+    page = visit("index", viewport={"width": 360, "height": 740}, color_scheme=theme, device_scale_factor=2)
+    for stem in ("index", *STEMS):
+        page.goto(page.url.rpartition("/")[0] + f"/{stem}.html")
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), stem
+        assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('p')).fontSize)") >= 16
+    dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(22, 23, 27)"
+    assert dark == (theme == "dark")
+
+
+def test_pictures_and_formulas_are_drawn(visit):
+    page = visit(STEMS[2])
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 200)")
+    sizes = [formula.bounding_box()["height"] for formula in page.locator("math[display=block]").all()]
+    assert sizes and min(sizes) > 15
+
+
+def test_an_embedded_explorer_is_alive_and_keeps_its_state_in_its_address(visit, built):
+    page = visit(STEMS[0])
+    frame = page.locator("iframe").first
+    frame.scroll_into_view_if_needed()
+    inside = frame.content_frame
+    inside.locator("dd:not(:empty)").first.wait_for()
+    state = html.unescape(frame.get_attribute("src")).partition("#")[2]
+    assert inside.locator("[data-key=ood]").first.input_value() == re.search("ood=(\\w+)", state)[1]
+    before = inside.locator("[data-key=fpr95]").first.text_content()
+    inside.locator("[data-key=score]").first.select_option("entropy")
+    inside.locator("[data-key=ood]").first.select_option("noise")
+    page.wait_for_function("(before) => true", arg=before)
+    page.wait_for_timeout(400)
+    address = page.frames[1].evaluate("location.hash")
+    assert "score=entropy" in address and "ood=noise" in address
+    again = visit("scores")
+    again.goto((built / "scores.html").as_uri() + address)
+    again.wait_for_selector("dd:not(:empty)")
+    assert again.locator("[data-key=ood]").input_value() == "noise"
+
+
+def test_solutions_are_folded_and_open_by_keyboard(visit):
+    page = visit(STEMS[0])
+    solution = page.locator("summary", has_text="A solution").first
+    assert not page.get_by_text("a shift changes no softmax", exact=False).first.is_visible()
+    solution.focus()
+    page.keyboard.press("Enter")
+    assert solution.evaluate("(node) => node.parentElement.open")
+
+
+def test_everything_that_can_be_used_is_reached_by_tab_and_shows_it(visit):
+    page = visit(STEMS[6])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.tagName"))
+        assert page.evaluate("document.activeElement === document.body || "
+                             "getComputedStyle(document.activeElement).outlineStyle !== 'none'")
+    assert {"A", "SUMMARY", "PRE"} <= reached
+
+
+def test_slides_move_by_keys_and_keep_their_place_in_the_address(visit):
+    page = visit(f"{STEMS[2]}_slides")
+    count = page.locator("section").count()
+    assert count > 8
+    for key, place in (("ArrowRight", 2), ("PageDown", 3), (" ", 4), ("ArrowLeft", 3), ("End", count),
+        ("Home", 1)):
+        page.keyboard.press(key)
+        page.wait_for_function("(hash) => location.hash === hash", arg=f"#{place}")
+        top = page.locator("section").nth(place - 1).evaluate("(slide) => slide.getBoundingClientRect().top")
+        assert abs(top) < 5
+    assert "Questions for the room" in page.locator("section").nth(1).text_content()
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_no_slide_is_larger_than_the_screen(visit):
+    page = visit("index")
+    for stem in STEMS:
+        page.goto(page.url.rpartition("/")[0] + f"/{stem}_slides.html")
+        page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
+        for width, height in ((1280, 720), (1024, 768)):
+            page.set_viewport_size({"width": width, "height": height})
+            sizes = page.locator("section").evaluate_all(
+                "all => all.map((s) => [s.getBoundingClientRect().height, s.scrollHeight, s.scrollWidth])")
+            assert (np.max(sizes, axis=0) <= (height, height, width)).all(), stem
+            pictures = page.locator("section img").evaluate_all("all => all.map((image) => image.clientHeight)")
+            assert min(pictures) > height / 4, stem
+
+
+def test_from_a_slide_to_its_live_explorer_and_back(visit):
+    page = visit(f"{STEMS[0]}_slides")
+    link = page.locator("section a", has_text="Open it alone").first
+    place = link.evaluate("(a) => [...document.querySelectorAll('section')].indexOf(a.closest('section')) + 1")
+    page.evaluate("(place) => { location.hash = place; }", place)
+    link.click()
+    page.wait_for_selector("dd:not(:empty)")
+    page.go_back()
+    page.wait_for_function(
+        "(k) => Math.abs(document.querySelectorAll('section')[k - 1]?.getBoundingClientRect().top) < 5", arg=place)
+
+
+def test_an_address_opens_its_slide_also_behind_pictures(visit):
+    page = visit(f"{STEMS[2]}_slides")
+    for place in (12, 5):
+        page.evaluate("(place) => { location.hash = place; }", place)
+        page.wait_for_function(
+            "(k) => Math.abs(document.querySelectorAll('section')[k - 1].getBoundingClientRect().top) < 5", arg=place)
+        page.reload()
+        assert abs(page.locator("section").nth(place - 1).evaluate("(s) => s.getBoundingClientRect().top")) < 5

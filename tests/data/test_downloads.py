@@ -1,0 +1,256 @@
+"""Downloads, against a server on the loopback that serves small archives in the true layouts."""
+import io
+import os
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+from loopback import offer, picture, pixels, server, tar, zipped  # noqa: F401
+from ood_helpers import data
+from ood_helpers.data import folders
+from ood_helpers.data.downloads import Archive, Own
+
+LIKE = data.ImageSet("like", torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"),
+                     {"test": torch.arange(2)})
+ODIN = {"lsun_crop": "LSUN/test", "lsun_resize": "LSUN_resize/LSUN_resize",
+        "tinyimagenet_crop": "Imagenet/test", "tinyimagenet_resize": "Imagenet_resize/Imagenet_resize"}
+
+
+def lsun(count=4):
+    return tar({f"LSUN_resize/LSUN_resize/{i}.png": picture() for i in range(count)})
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# The archives' true layouts
+
+@pytest.mark.parametrize("name", ODIN)
+def test_odins_archives(name, offer, tmp_path, capsys):
+    size = (36, 36) if name.endswith("crop") else (32, 32)
+    files = [picture(size=size) for _ in range(3)]
+    offer(name, tar({f"{ODIN[name]}/{i}.png": file for i, file in enumerate(files)}))
+    found = data.load_ood(name, LIKE, tmp_path)
+    assert found.shape == (3, 32, 32) and found.classes == ("images",)
+    for image, file in zip(found.images, files):  # the larger ones are cut, not scaled
+        cut = (slice(2, 34), slice(2, 34)) if name.endswith("crop") else ()
+        np.testing.assert_array_equal(image.permute(1, 2, 0), pixels(file)[cut])
+    printed = capsys.readouterr()
+    assert ("cut to 32 x 32 from 36 x 36" in printed.out) == name.endswith("crop")
+    assert "LSUN" in printed.err or "Imagenet" in printed.err  # the progress
+    with pytest.raises(ValueError, match="no class folders"):
+        data.load(name, tmp_path)
+
+
+def test_imagenet_o(offer, tmp_path):
+    files = {f"imagenet-o/{wnid}/{i}.JPEG": picture("JPEG", (300, 280))
+             for wnid in ("n01443537", "n02219486") for i in range(2)}
+    offer("imagenet_o", tar(files | {"imagenet-o/README.txt": b"hello"}, "w"))
+    found = data.load_ood("imagenet_o", LIKE, tmp_path)
+    assert found.classes == ("n01443537", "n02219486") and found.labels.tolist() == [0, 1, 0, 1]
+    assert found.shape == (3, 32, 32)
+
+
+def tiny_imagenet():
+    files = {f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{i}.JPEG": picture("JPEG", (64, 64))
+             for wnid in ("n01443537", "n01629819") for i in range(10)}
+    files |= {f"tiny-imagenet-200/train/{wnid}/{wnid}_boxes.txt": b"x" for wnid in ("n01443537", "n01629819")}
+    files |= {f"tiny-imagenet-200/val/images/val_{i}.JPEG": picture("JPEG", (64, 64)) for i in range(4)}
+    notes = "".join(f"val_{i}.JPEG\t{wnid}\t0\t32\t44\t62\n" for i, wnid in
+                    enumerate(("n01629819", "n01443537", "n01629819", "../../../out")))
+    return files | {"tiny-imagenet-200/val/val_annotations.txt": notes.encode(),
+                    "tiny-imagenet-200/test/images/test_0.JPEG": picture("JPEG", (64, 64)),
+                    "tiny-imagenet-200/words.txt": b"n01443537\tgoldfish"}
+
+
+def test_tiny_imagenet(offer, tmp_path, capsys):
+    files = tiny_imagenet()
+    offer("tiny_imagenet", zipped(files))
+    found = data.load("tiny_imagenet", tmp_path)
+    assert found.classes == ("n01443537", "n01629819") and found.shape == (3, 64, 64)
+    assert [len(found.parts[part]) for part in ("train", "validation", "test")] == [18, 2, 3]
+    images, labels = found.part("test")
+    assert labels.tolist() == [0, 1, 1]  # by the annotations; the fourth names no class
+    expected = pixels(files["tiny-imagenet-200/val/images/val_1.JPEG"])
+    np.testing.assert_array_equal(images[0].permute(1, 2, 0), expected)
+    assert capsys.readouterr().out == ""  # nothing skipped, nothing scaled
+    assert len(data.load_ood("tiny_imagenet", LIKE, tmp_path).images) == 3
+    assert not list(tmp_path.rglob("out"))
+
+
+def test_sets_that_only_the_user_has(tmp_path, capsys):
+    for name, said in (("isun", "iSUN's images"), ("imagenet", "your own copy, train/ and val/")):
+        sentence = f"{name} cannot be downloaded; put {said}.* into .*{name}$"
+        with pytest.raises(FileNotFoundError, match=sentence):
+            data.load_ood(name, LIKE, tmp_path)
+    for path, count in (("isun/a", 2), ("imagenet/train/n01", 10), ("imagenet/train/n02", 10),
+                        ("imagenet/val/n01", 2), ("imagenet/val/n02", 1)):
+        (tmp_path / path).mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / path / f"{i}.JPEG").write_bytes(picture("JPEG", (320, 270)))
+    assert len(data.load_ood("isun", LIKE, tmp_path).images) == 2
+    capsys.readouterr()
+    imagenet = data.load("imagenet", tmp_path)
+    assert imagenet.shape == (3, 256, 256) and len(imagenet.parts["test"]) == 3
+    assert "scaled and cut to 256 x 256 from 320 x 270" in capsys.readouterr().out
+    assert data.load_ood("imagenet", LIKE, tmp_path).images.shape == (3, 3, 32, 32)
+    assert data.ood_names("imagenet")[0] == "imagenet_o"
+
+
+# Downloads that fail, and how they go on
+
+def test_a_set_is_downloaded_once(server, offer, tmp_path):
+    offer("lsun_resize", lsun())
+    first = data.load_ood("lsun_resize", LIKE, tmp_path)
+    second = data.load_ood("lsun_resize", LIKE, tmp_path)
+    assert torch.equal(first.images, second.images) and server.asked == [None]
+    assert names(tmp_path) == [".lock", "lsun_resize/LSUN_resize.tar.gz",
+                               *(f"lsun_resize/unpacked/LSUN_resize/LSUN_resize/{i}.png" for i in range(4))]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_cut_download_is_not_believed_and_goes_on(ranges, server, offer, tmp_path):
+    offer("lsun_resize", lsun())
+    server.cut, server.ranges = 1000, ranges
+    whole = len(server.content)
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load_ood("lsun_resize", LIKE, tmp_path)
+    message = str(caught.value)
+    assert f"lsun_resize could not be downloaded (it broke off after 1000 of {whole} bytes" in message
+    assert "LSUN_resize.tar.gz elsewhere and put it into" in message and "\n" not in message
+    assert names(tmp_path) == [".lock", "lsun_resize/LSUN_resize.tar.gz.part"]
+    server.cut = None
+    assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 4
+    assert server.asked == [None, "bytes=1000-"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("old", [b"the beginning of another file", "longer", "whole"])
+def test_an_old_part_that_does_not_fit_is_thrown_away(old, server, offer, tmp_path):
+    content = lsun()
+    offer("lsun_resize", content)
+    part = tmp_path / "lsun_resize" / "LSUN_resize.tar.gz.part"
+    part.parent.mkdir()
+    part.write_bytes({"longer": content + b"more", "whole": content}.get(old, old))
+    assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 4
+    assert [asked is None for asked in server.asked] == ([] if old == "whole" else [False, True])
+
+
+def test_a_wrong_checksum_leaves_nothing(offer, tmp_path):
+    offer("lsun_resize", lsun(), md5="0" * 32)
+    with pytest.raises(FileNotFoundError, match=r"\(the file at http://.* is another, its md5 is not 0000"):
+        data.load_ood("lsun_resize", LIKE, tmp_path / "data")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_refusal_is_one_sentence_and_leaves_nothing(status, server, offer, tmp_path):
+    offer("tiny_imagenet", b"")
+    server.status = status
+    sentence = (rf"tiny_imagenet could not be downloaded \(HTTP Error {status}: .*\); without a network, "
+                "fetch http://.*tiny-imagenet-200.zip elsewhere and put it into")
+    with pytest.raises(FileNotFoundError, match=sentence):
+        data.load_ood("tiny_imagenet", LIKE, tmp_path / "data")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_network_says_what_to_put_where_and_that_is_then_used(server, offer, tmp_path):
+    content = lsun()
+    offer("lsun_resize", content)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(FileNotFoundError, match="could not be downloaded .*refused.*put it into") as caught:
+        data.load_ood("lsun_resize", LIKE, tmp_path)
+    file = tmp_path / "lsun_resize" / "LSUN_resize.tar.gz"
+    assert str(caught.value).endswith(str(file.parent))
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content[:-1])
+    with pytest.raises(FileNotFoundError, match="the LSUN_resize.tar.gz that is there is another or cut"):
+        data.load_ood("lsun_resize", LIKE, tmp_path)
+    assert file.read_bytes() == content[:-1]  # the user's own file is theirs to delete
+    file.write_bytes(content)
+    assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 4
+
+
+def test_a_process_that_was_killed_leaves_nothing_that_is_believed(offer, tmp_path):
+    offer("lsun_resize", lsun())
+    half = tmp_path / "lsun_resize" / "unpacked.part" / "LSUN_resize"
+    half.mkdir(parents=True)
+    (half / "other.png").write_bytes(picture())
+    assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 4 and not half.exists()
+
+
+def test_two_at_once_download_once_and_the_second_says_that_it_waits(server, offer, tmp_path, capfd):
+    offer("lsun_resize", lsun())
+    found = []
+    with FileLock(tmp_path / ".lock"):
+        threads = [threading.Thread(target=lambda: found.append(data.load_ood("lsun_resize", LIKE, tmp_path)))
+                   for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        deadline, said = time.monotonic() + 30, ""
+        while said.count("waiting for another process, which prepares files in") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            sys.stdout.flush()
+            said += capfd.readouterr().out
+        assert not found and not server.asked
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 and server.asked == [None]
+
+
+# Archives that would write elsewhere
+
+OUTSIDE = {
+    "up.tar.gz": tar({"LSUN/a.png": picture(), "LSUN/../../../evil.png": b"x"}),
+    "root.tar.gz": tar({"LSUN/a.png": picture(), "/evil.png": b"x"}),
+    "link.tar.gz": tar({"LSUN": {"type": tarfile.SYMTYPE, "linkname": ".."}, "LSUN/evil.png": b"x"}),
+    "hard.tar.gz": tar({"LSUN/a.png": {"type": tarfile.LNKTYPE, "linkname": "../../evil.png"}}),
+    "device.tar": tar({"LSUN/a.png": {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}}, "w"),
+    "pipe.tar": tar({"LSUN/a.png": {"type": tarfile.FIFOTYPE}}, "w"),
+    "up.zip": zipped({"LSUN/a.png": picture(), "LSUN/../../../evil.png": b"x"}),
+    "root.zip": zipped({"LSUN/a.png": picture(), "/evil.png": b"x"}),
+}
+
+
+@pytest.mark.parametrize("file", OUTSIDE)
+def test_an_archive_cannot_write_outside_its_folder(file, offer, tmp_path):
+    root = tmp_path / "one" / "two"
+    offer("lsun_resize", OUTSIDE[file], file=file)
+    with pytest.raises(ValueError, match=f"{file}' holds '.*', which is no plain file inside it; it is not"):
+        data.load_ood("lsun_resize", LIKE, root)
+    assert names(tmp_path) == ["one/two/.lock", f"one/two/lsun_resize/{file}"]
+    assert not os.path.exists("/evil.png")
+
+
+def test_a_links_target_in_a_zip_is_only_text(offer, tmp_path, capsys):
+    link = zipfile.ZipInfo("LSUN/link.png")
+    link.external_attr = 0o120777 << 16
+    buffer = io.BytesIO(zipped({"LSUN/a.png": picture()}))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(link, "/etc/passwd")
+    offer("lsun_resize", buffer.getvalue(), file="a.zip")
+    assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 1
+    written = tmp_path / "lsun_resize" / "unpacked" / "LSUN" / "link.png"
+    assert not written.is_symlink() and written.read_text() == "/etc/passwd"
+    assert "skipped 1 of 2 files" in capsys.readouterr().out
+
+
+def test_the_table_names_every_set():
+    """The papers' sets are here, archives with an address and an MD5, and none is its own OOD set."""
+    archives = {name for name, row in data.SETS.items() if isinstance(row.source, Archive)}
+    assert archives == {*ODIN, "imagenet_o", "tiny_imagenet"}
+    for name in archives:
+        source = data.SETS[name].source
+        assert source.url.startswith("http") and len(bytes.fromhex(source.md5)) == 16
+    assert {name for name, row in data.SETS.items() if isinstance(row.source, Own)} == {"isun", "imagenet"}
+    assert folders.IN_MEMORY == 2**31

@@ -1,0 +1,181 @@
+"""Image sets from the outside: what load and load_ood give, and what they say when they cannot."""
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+from sklearn.datasets import load_digits
+
+from imagesets import digits, make_set, partition  # noqa: F401
+from ood_helpers import data
+from ood_helpers.data import folders, sets
+
+LETTER_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 6, 11)]
+
+
+# Digits and the parts of a set
+
+def test_digits_are_scikit_learns(digits):
+    source = load_digits()
+    known = source.target < 6
+    assert digits.images.dtype == torch.uint8 and digits.shape == (1, 8, 8)
+    np.testing.assert_array_equal(digits.labels, source.target[known])
+    np.testing.assert_allclose(digits.images[:, 0] * (16 / 255), source.images[known], atol=0.04)
+    assert digits.images.max() == 255
+    np.testing.assert_array_equal(digits.near.labels + 6, source.target[~known])
+    np.testing.assert_allclose(digits.near.images[:, 0] * (16 / 255), source.images[~known], atol=0.04)
+
+
+def test_parts_are_fixed_disjoint_and_stratified(digits):
+    again = data.load("digits")
+    assert partition(digits) and list(digits.parts) == ["train", "validation", "test"]
+    for part, index in digits.parts.items():
+        assert torch.equal(index, again.parts[part])
+        share = digits.part(part)[1].bincount(minlength=6) / digits.labels.bincount()
+        assert (share - (0.6 if part == "train" else 0.2)).abs().max() < 0.01
+    images, labels = digits.part("test")
+    assert torch.equal(images, digits.images[digits.parts["test"]])
+    with pytest.raises(ValueError, match="has no part 'tset'; it has train, validation, test"):
+        digits.part("tset")
+
+
+def test_known_keeps_the_first_classes_and_holds_out_the_rest():
+    everything, four = data.load("digits", known=10), data.load("digits", known=4)
+    assert everything.near is None and len(everything.images) == 1797
+    assert four.classes == ("0", "1", "2", "3") and four.near.classes == ("4", "5", "6", "7", "8", "9")
+    assert len(four.images) + len(four.near.images) == 1797 and partition(four)
+    assert torch.equal(four.part("test")[0], everything.part("test")[0][everything.part("test")[1] < 4])
+    for known in (1, 11):
+        with pytest.raises(ValueError, match="between 2 and the 10 classes"):
+            data.load("digits", known=known)
+
+
+def test_classes_kept_out_of_a_set_larger_than_memory_are_not_copied(digits, monkeypatch):
+    monkeypatch.setattr(folders, "IN_MEMORY", 50_000)  # bytes; the digits are 115,008
+    large = data.load("digits")
+    for mine, theirs in ((large, digits), (large.near, digits.near)):
+        assert isinstance(mine.images, sets.Chosen) and mine.shape == theirs.shape
+        assert torch.equal(mine.images[0:], theirs.images) and torch.equal(mine.labels, theirs.labels)
+        assert mine.images[:] is mine.images and mine.images.numel() == theirs.images.numel()
+        for part in mine.parts:
+            images, labels = mine.part(part)
+            assert torch.equal(torch.cat([*images.split(50)]), theirs.images[theirs.parts[part]])
+            assert torch.equal(labels, theirs.labels[theirs.parts[part]])
+
+
+def test_default_ood_names_need_no_loading():
+    assert data.ood_names("digits") == ("near", "letters", "patches", "noise")
+    assert data.ood_names("digits", known=10) == data.ood_names("mnist") == ("letters", "patches", "noise")
+    assert data.ood_names("cifar10", known=6)[:2] == ("near", "cifar100")
+    assert data.ood_names("folder:x", known=3) == data.ood_names("digits")
+    for name in data.SETS:
+        assert name not in data.ood_names(name)
+        assert set(data.ood_names(name)) <= {"near", "letters", "patches", "noise", *data.SETS}
+
+
+def test_unknown_names_list_the_known(digits):
+    with pytest.raises(ValueError, match="unknown image set 'digit'; known: digits, cifar10, .*folder:PATH"):
+        data.load("digit")
+    with pytest.raises(ValueError, match="unknown image set 'leters'; known: near, letters, .*folder:PATH"):
+        data.load_ood("leters", digits)
+    with pytest.raises(ValueError, match="ID set itself"):
+        data.load_ood("digits", digits)
+    with pytest.raises(ValueError, match="no held-out classes"):
+        data.load_ood("near", data.load("digits", known=10))
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(images=torch.zeros(4, 8, 8, dtype=torch.uint8)), "images must be uint8 of shape"),
+    (dict(images=torch.zeros(4, 1, 8, 8)), "images must be uint8 of shape"),
+    (dict(images=torch.zeros(4, 2, 8, 8, dtype=torch.uint8)), "images must be uint8 of shape"),
+    (dict(labels=torch.tensor([0, 1, 2])), r"labels must be int64 of shape \(4,\)"),
+    (dict(labels=torch.tensor([0, 1, 2, 3])), r"labels must lie in 0..2, got 0..3"),
+    (dict(labels=torch.tensor([0, 1, 2, -1])), r"labels must lie in 0..2, got -1..2"),
+    (dict(parts={"test": torch.tensor([4])}), "part 'test' is empty or points outside"),
+    (dict(parts={"test": torch.tensor([], dtype=torch.int64)}), "part 'test' is empty or points outside"),
+])
+def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
+    whole = dict(name="four", images=torch.zeros(4, 1, 8, 8, dtype=torch.uint8),
+                 labels=torch.tensor([0, 1, 2, 0]), classes=("a", "b", "c"), parts={"test": torch.arange(4)})
+    data.ImageSet(**whole)
+    with pytest.raises(ValueError, match=f"four: {message}"):
+        data.ImageSet(**whole | change)
+
+
+@given(st.lists(st.integers(8, 30), min_size=2, max_size=5), st.integers(2, 8), st.integers(0, 3))
+def test_folds_partition_and_stratify(sizes, k, seed):
+    imageset = make_set([label for label, size in enumerate(sizes) for _ in range(size)], shape=(1, 1, 1))
+    made = data.folds(imageset, k, seed)
+    tests = torch.cat([fold.parts["test"] for fold in made])
+    assert sorted(tests.tolist()) == list(range(sum(sizes)))
+    counts = torch.stack([fold.part("test")[1].bincount(minlength=len(sizes)) for fold in made])
+    assert (counts.amax(0) - counts.amin(0)).max() <= 1 and counts.sum(1).max() - counts.sum(1).min() <= 1
+    assert all(partition(fold) and set(fold.parts) == {"train", "validation", "test"} for fold in made)
+
+
+def test_folds_refuse_what_cannot_be_dealt(digits):
+    for k in (1, 6):
+        with pytest.raises(ValueError, match="smallest class"):
+            data.folds(make_set([0] * 5 + [1] * 9), k)
+    one, other = data.folds(digits, 5, seed=0)[0], data.folds(digits, 5, seed=1)[0]
+    assert not torch.equal(one.parts["test"], other.parts["test"]) and one.near is digits.near
+
+
+# OOD sets and outliers that are made
+
+@pytest.mark.parametrize("shape", LETTER_SHAPES)
+@pytest.mark.parametrize("name", ["letters", "patches", "noise"])
+def test_made_sets_have_the_shape_and_repeat(name, shape):
+    like = make_set([0, 1], shape)
+    first, second = data.load_ood(name, like), data.load_ood(name, like)
+    assert first.shape == shape and len(first.images) > 500 and first.name == name
+    assert torch.equal(first.images, second.images) and torch.equal(first.labels, second.labels)
+    assert torch.equal(first.parts["test"], torch.arange(len(first.images)))
+    assert first.images.flatten(1).float().std(1).min() > 8  # none of them is flat
+
+
+def test_letters_are_drawn_in_the_style_of_the_digits(digits):
+    letters = data.load_ood("letters", digits)
+    assert not set("OIZSBGQJ") & set(letters.classes)
+    assert set(letters.images.unique().tolist()) <= set(digits.images.unique().tolist())  # the same 17 levels
+    ink = [images.float().mean() for images in (letters.images, digits.images)]
+    assert 0.8 < ink[0] / ink[1] < 1.25
+    assert len(letters.images.unique(dim=0)) == len(letters.images)
+    columns = torch.arange(8.0)
+    centre = (letters.images.float().sum((1, 2)) * columns).sum(1) / letters.images.float().sum((1, 2, 3))
+    assert abs(centre.mean() - 3.5) < 0.3
+
+
+def test_colour_letters_have_their_own_ink_and_paper():
+    images = data.load_ood("letters", make_set([0, 1], (3, 32, 32))).images
+    corners = images[:, :, 0, 0]
+    assert len(corners.unique(dim=0)) > 600
+    assert torch.equal(corners, images[:, :, -1, -1])  # paper all around
+
+
+def test_noise_is_uniform(digits):
+    counts = data.load_ood("noise", digits).images.flatten().long().bincount(minlength=256)
+    assert (counts - 250).abs().max() < 6 * 250 ** 0.5
+
+
+def test_outliers_are_made_of_the_given_images_alone():
+    images = (torch.arange(40, dtype=torch.uint8) * 4).view(40, 1, 1, 1).repeat(1, 1, 8, 8)
+    images[:, :, 0, 0] += 1
+    before = images.clone()
+    made, again, other = (data.outliers(images, seed) for seed in (3, 3, 4))
+    assert torch.equal(images, before) and made.shape == images.shape and made.dtype == torch.uint8
+    assert torch.equal(made, again) and not torch.equal(made, other)
+    mosaics, blends, swapped, shuffled = (made[i::4, 0] for i in range(4))
+    quadrants = torch.stack([mosaics[:, i, j] for i in (1, 7) for j in (1, 7)], 1)
+    assert all(len(row.unique()) == 4 for row in quadrants) and set((quadrants % 4).flatten().tolist()) == {0}
+    sums = {4 * (i + j) for i in range(40) for j in range(i)}
+    assert all(len(blend.flatten()[1:].unique()) == 1 and int(blend[1, 1]) * 2 in sums for blend in blends)
+    assert all(image[4, 4] == image[0, 0] + 1 for image in swapped)  # the marked corner moved to the centre
+    assert all((image == image.median() + 1).sum() == 1 for image in shuffled)  # the marked pixel is kept
+    assert sum(int(image[0, 0] == image.median() + 1) for image in shuffled) < len(shuffled)
+
+
+@pytest.mark.parametrize("images", [torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(8, 1, 8, 8),
+                                    torch.zeros(8, 8, 8, dtype=torch.uint8)])
+def test_outliers_refuse_what_is_no_stack_of_images(images):
+    with pytest.raises(ValueError, match="at least four uint8 images"):
+        data.outliers(images, seed=0)
