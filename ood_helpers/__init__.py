@@ -12,11 +12,38 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("bench", "calibration", "config", "course", "data", "figures", "losses", "metrics", "models", "papers", "plots",
-               "runs", "scores", "sweeps", "tables", "training", "widgets")
-_NAMES = {"Config": "config", "Run": "runs", "fit": "training", "fit_all": "sweeps", "RECIPES": "losses",
-          "detection": "metrics", "save_figure": "figures", "settings": "figures", "ScoreExplorer": "widgets",
-          "NormExplorer": "widgets", "Playground": "widgets"}
+_SUBMODULES = (
+    "bench",
+    "calibration",
+    "config",
+    "course",
+    "data",
+    "figures",
+    "losses",
+    "metrics",
+    "models",
+    "papers",
+    "plots",
+    "runs",
+    "scores",
+    "sweeps",
+    "tables",
+    "training",
+    "widgets",
+)
+_NAMES = {
+    "Config": "config",
+    "Run": "runs",
+    "fit": "training",
+    "fit_all": "sweeps",
+    "RECIPES": "losses",
+    "detection": "metrics",
+    "save_figure": "figures",
+    "settings": "figures",
+    "ScoreExplorer": "widgets",
+    "NormExplorer": "widgets",
+    "Playground": "widgets",
+}
 
 __all__ = [*_SUBMODULES, *_NAMES, "import_torchvision"]
 
@@ -45,4 +72,5 @@ def import_torchvision():
         raise ImportError(
             "torchvision does not fit the installed torch: a CPU-only torch cannot be mixed with the default "
             "torchvision; install both from one source, as `make setup` does in a new .venv "
-            f"({str(error).splitlines()[0]})") from error
+            f"({str(error).splitlines()[0]})"
+        ) from error

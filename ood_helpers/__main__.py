@@ -1,4 +1,5 @@
 """The command line: python -m ood_helpers train | table | bench."""
+
 import argparse
 import os
 import sys
@@ -62,8 +63,12 @@ def add_config(parser):
             kind = {"nargs": "+", "type": option, "metavar": "NAME=VALUE"}
         if field.name == "milestones":
             kind = {"nargs": "+", "type": int}
-        parser.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS,
-                            help=HELP.get(field.name, f"default {field.default}"), **kind)
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            help=HELP.get(field.name, f"default {field.default}"),
+            **kind,
+        )
 
 
 def config_from(args):
@@ -118,15 +123,19 @@ def paper(args):
 
     changes = given(args)
     with cluster(args.backend, args.scheduler):
-        rows = papers.table(args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs,
-                            device=args.device, **changes)
+        rows = papers.table(
+            args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs, device=args.device, **changes
+        )
     print(papers.markdown(rows, args.paper))
-    stem = Path(args.out or figures_folder(rows[0]["config"].data)) / ("_".join(
-        ["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick))
+    stem = Path(args.out or figures_folder(rows[0]["config"].data)) / (
+        "_".join(["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick)
+    )
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, content in ((".md", papers.markdown(rows, args.paper) + "\n"),
-                            (".tex", papers.latex(rows, args.paper) + "\n"),
-                            (".csv", papers.comma_separated(rows, args.paper))):
+    for suffix, content in (
+        (".md", papers.markdown(rows, args.paper) + "\n"),
+        (".tex", papers.latex(rows, args.paper) + "\n"),
+        (".csv", papers.comma_separated(rows, args.paper)),
+    ):
         stem.with_suffix(suffix).write_text(content)
     print(f"saved as {stem}.md, .tex and .csv")
 
@@ -140,8 +149,8 @@ def figures_folder(data):
 def bench(args):
     import json
 
-    from .bench import speed as benchmarks
     from .bench import scaling
+    from .bench import speed as benchmarks
     from .training import pick_device
 
     device = pick_device(args.device).type
@@ -152,6 +161,7 @@ def bench(args):
         options = {}
         if name == "train" and args.data:
             from .data.sets import load
+
             options = dict(zip(("images", "labels"), load(args.data).part("train")))
         found = tasks[name](device, **options)
         print(benchmarks.text(found))
@@ -163,31 +173,46 @@ def bench(args):
 def parser():
     top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for function, text in ((train, "train one configuration and print its results"),
-                           (table, "train every loss with several seeds and print mean and deviation"),
-                           (bench, "measure speed against what people do today")):
-        command = commands.add_parser(function.__name__, help=text, description=text,
-                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    for function, text in (
+        (train, "train one configuration and print its results"),
+        (table, "train every loss with several seeds and print mean and deviation"),
+        (bench, "measure speed against what people do today"),
+    ):
+        command = commands.add_parser(
+            function.__name__, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         command.set_defaults(run=function)
         command.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
         if function is bench:
-            command.add_argument("tasks", nargs="*", type=benchmark, metavar="TASK",
-                                 help=f"{', '.join(BENCHMARKS)}; all of them by default")
+            command.add_argument(
+                "tasks",
+                nargs="*",
+                type=benchmark,
+                metavar="TASK",
+                help=f"{', '.join(BENCHMARKS)}; all of them by default",
+            )
             command.add_argument("--json", metavar="FILE", help="save the numbers")
             command.add_argument("--data", help=HELP["data"] + "; photographs that come with scikit-learn by default")
             continue
         command.add_argument("--runs", default="runs", metavar="DIR", help="where trained runs are kept")
         add_config(command)
         if function is table:
-            command.add_argument("paper", nargs="?", choices=PAPERS, help="a paper's table beside what it published, by "
-                                 "its protocol; without one, all seven losses by the lesson's")
+            command.add_argument(
+                "paper",
+                nargs="?",
+                choices=PAPERS,
+                help="a paper's table beside what it published, by "
+                "its protocol; without one, all seven losses by the lesson's",
+            )
             command.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
             command.add_argument("--faithful", action="store_true", help="choose on the test part as the authors do")
             command.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
-            command.add_argument("--backend", choices=("local", "dask", "ray"), default="local",
-                                 help="where the trainings run")
-            command.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here "
-                                 "without one")
+            command.add_argument(
+                "--backend", choices=("local", "dask", "ray"), default="local", help="where the trainings run"
+            )
+            command.add_argument(
+                "--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here without one"
+            )
             command.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
             command.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
     return top

@@ -1,4 +1,5 @@
 """A figure in words, from the numbers that it shows: for readers who do not see it."""
+
 import re
 
 import numpy as np
@@ -23,8 +24,13 @@ def describe(fig):
 
 def _yaxis(ax, panels):
     """The panel's own label or, in a row that shares one, its neighbour's."""
-    row = [each for each in panels if each.get_subplotspec() and ax.get_subplotspec()
-           and each.get_subplotspec().rowspan == ax.get_subplotspec().rowspan]
+    row = [
+        each
+        for each in panels
+        if each.get_subplotspec()
+        and ax.get_subplotspec()
+        and each.get_subplotspec().rowspan == ax.get_subplotspec().rowspan
+    ]
     return ax.get_ylabel() or next((each.get_ylabel() for each in row if each.get_ylabel()), "")
 
 
@@ -59,8 +65,9 @@ def _tables(ax):
         rows, columns = ([label.get_text() for label in axis.get_ticklabels()] for axis in axes)
         bar = getattr(mesh, "colorbar", None)
         ends = [np.unravel_index(f(values), values.shape) for f in (np.nanargmin, np.nanargmax)]
-        places = [", ".join(names[k] for k, names in zip(end, (rows, columns)) if k < len(names) and names[k])
-                  for end in ends]
+        places = [
+            ", ".join(names[k] for k, names in zip(end, (rows, columns)) if k < len(names) and names[k]) for end in ends
+        ]
         low, high = (f"{_number(values[end])} ({place})" for end, place in zip(ends, places))
         what = f" with the {bar.ax.get_ylabel()}" if bar else ""
         yield f"table of {values.shape[0]} by {values.shape[1]}{what}, from {low} to {high}"
@@ -69,14 +76,20 @@ def _tables(ax):
 def _pictures(ax):
     if ax.images:
         words = [text.get_text().replace("\n", " ") for text in ax.texts if text.get_text()]
-        yield (f"{len(ax.images)} picture{'s' * (len(ax.images) > 1)}"
-               + (f", labelled {', '.join(words[:10])}{' …' if len(words) > 10 else ''}" if words else ""))
+        yield (
+            f"{len(ax.images)} picture{'s' * (len(ax.images) > 1)}"
+            + (f", labelled {', '.join(words[:10])}{' …' if len(words) > 10 else ''}" if words else "")
+        )
 
 
 def _points(ax):
     """Single marks with error bars beside a name on the y axis."""
-    names = {tick: label.get_text() for each in ax.get_shared_y_axes().get_siblings(ax)
-             for tick, label in zip(each.get_yticks(), each.get_yticklabels()) if label.get_text()}
+    names = {
+        tick: label.get_text()
+        for each in ax.get_shared_y_axes().get_siblings(ax)
+        for tick, label in zip(each.get_yticks(), each.get_yticklabels())
+        if label.get_text()
+    }
     for container in ax.containers:
         line = container[0] if type(container).__name__ == "ErrorbarContainer" else None
         if line is not None and len(line.get_xdata()) == 1 and names.get(line.get_ydata()[0]):
@@ -84,8 +97,7 @@ def _points(ax):
 
 
 def _curves(ax):
-    of = {id(container[0]):
-        container for container in ax.containers if type(container).__name__ == "ErrorbarContainer"}
+    of = {id(container[0]): container for container in ax.containers if type(container).__name__ == "ErrorbarContainer"}
     for line in ax.lines:
         name = _named(of.get(id(line), line))
         x, y = (np.asarray(data, float) for data in line.get_data())

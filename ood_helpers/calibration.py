@@ -1,4 +1,5 @@
 """Choices made after training, on held-out in-distribution data only: the temperature and the threshold."""
+
 import math
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Everything that decides a training's outcome, and nothing else."""
+
 import hashlib
 import json
 import re
@@ -11,34 +12,91 @@ from . import data, losses, models
 # one for the others.
 LAPTOP = dict(model="cnn", epochs=60, batch_size=32, lr=0.1, weight_decay=5e-4, augment="none")
 STANDARD = dict(model="resnet18", epochs=30, batch_size=128, lr=0.1, weight_decay=5e-4, augment="crop_flip")
-LESSON = {"digits": LAPTOP, "folder": LAPTOP, "mnist": LAPTOP | {"epochs": 5}, "fashion_mnist": LAPTOP | {"epochs": 5},
-          "kmnist": LAPTOP | {"epochs": 5}}
+LESSON = {
+    "digits": LAPTOP,
+    "folder": LAPTOP,
+    "mnist": LAPTOP | {"epochs": 5},
+    "fashion_mnist": LAPTOP | {"epochs": 5},
+    "kmnist": LAPTOP | {"epochs": 5},
+}
 
 _CIFAR = dict(data="cifar10", lr=0.1, momentum=0.9, augment="crop_flip")
-_ISOMAX = _CIFAR | dict(model="densenet_bc_100_12", epochs=300, batch_size=64, nesterov=True, weight_decay=1e-4,
-                        schedule="steps", milestones=(150, 200, 250))
+_ISOMAX = _CIFAR | dict(
+    model="densenet_bc_100_12",
+    epochs=300,
+    batch_size=64,
+    nesterov=True,
+    weight_decay=1e-4,
+    schedule="steps",
+    milestones=(150, 200, 250),
+)
 # The papers' protocols, as their public code has them.
 PRESETS = {
-    "logitnorm": _CIFAR | dict(
-        loss="logitnorm", loss_options={"temperature": 0.04}, model="wrn_40_2", dropout=0.3, epochs=200, batch_size=128,
-        nesterov=False, weight_decay=5e-4, schedule="steps", milestones=(80, 140),
-        ood=("textures", "places365", "svhn", "lsun_crop", "lsun_resize", "isun")),
-    "openood": _CIFAR | dict(
-        loss="logitnorm", loss_options={"temperature": 0.04}, model="resnet18", epochs=100, batch_size=128,
-        nesterov=True, weight_decay=5e-4, schedule="cosine",
-        ood=("cifar100", "tiny_imagenet", "mnist", "svhn", "textures", "places365")),
+    "logitnorm": _CIFAR
+    | dict(
+        loss="logitnorm",
+        loss_options={"temperature": 0.04},
+        model="wrn_40_2",
+        dropout=0.3,
+        epochs=200,
+        batch_size=128,
+        nesterov=False,
+        weight_decay=5e-4,
+        schedule="steps",
+        milestones=(80, 140),
+        ood=("textures", "places365", "svhn", "lsun_crop", "lsun_resize", "isun"),
+    ),
+    "openood": _CIFAR
+    | dict(
+        loss="logitnorm",
+        loss_options={"temperature": 0.04},
+        model="resnet18",
+        epochs=100,
+        batch_size=128,
+        nesterov=True,
+        weight_decay=5e-4,
+        schedule="cosine",
+        ood=("cifar100", "tiny_imagenet", "mnist", "svhn", "textures", "places365"),
+    ),
     "isomax": _ISOMAX | dict(loss="isomaxplus", ood=("tinyimagenet_resize", "lsun_resize", "svhn")),
     "dismax": _ISOMAX | dict(loss="dismax_fpr", ood=("cifar100", "tinyimagenet_resize", "lsun_resize", "svhn")),
     "dismax-imagenet": dict(
-        data="imagenet", loss="dismax_fpr", model="resnet18_224", epochs=90, batch_size=256, lr=0.1, nesterov=False,
-        weight_decay=1e-4, schedule="steps", milestones=(30, 60), augment="resized_crop", ood=("imagenet_o",)),
+        data="imagenet",
+        loss="dismax_fpr",
+        model="resnet18_224",
+        epochs=90,
+        batch_size=256,
+        lr=0.1,
+        nesterov=False,
+        weight_decay=1e-4,
+        schedule="steps",
+        milestones=(30, 60),
+        augment="resized_crop",
+        ood=("imagenet_o",),
+    ),
     "meln": dict(
-        data="folder:images", loss="meln", model="resnet50_pretrained", epochs=50, batch_size=32, lr=0.01, head_lr=0.2,
-        nesterov=False, weight_decay=0.0, schedule="steps", milestones=(10, 20, 30, 40), augment="none", fold=0,
-        ood=("patches",)),
+        data="folder:images",
+        loss="meln",
+        model="resnet50_pretrained",
+        epochs=50,
+        batch_size=32,
+        lr=0.01,
+        head_lr=0.2,
+        nesterov=False,
+        weight_decay=0.0,
+        schedule="steps",
+        milestones=(10, 20, 30, 40),
+        augment="none",
+        fold=0,
+        ood=("patches",),
+    ),
 }
-CHOICES = {"schedule": ("cosine", "steps"), "augment": ("none", "crop_flip", "resized_crop"),
-           "select": ("last", "validation", "test"), "precision": ("auto", "float32", "bfloat16")}
+CHOICES = {
+    "schedule": ("cosine", "steps"),
+    "augment": ("none", "crop_flip", "resized_crop"),
+    "select": ("last", "validation", "test"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
 
 
 @dataclass(frozen=True)
@@ -80,8 +138,9 @@ class Config:
             options = dict(self.loss_options)
         except (TypeError, ValueError):
             options = {None: None}
-        if not all(isinstance(name, str) and isinstance(value, (bool, int, float, str))
-                   for name, value in options.items()):
+        if not all(
+            isinstance(name, str) and isinstance(value, (bool, int, float, str)) for name, value in options.items()
+        ):
             raise ValueError(f"loss_options must map names to values, not {self.loss_options!r}")
         object.__setattr__(self, "loss_options", tuple(sorted(options.items())))
         for field in fields(self):
@@ -142,8 +201,13 @@ class Config:
 
     def quick(self):
         """Two epochs of a few images: does everything run? The numbers mean nothing."""
-        return replace(self, epochs=2, limit=min(self.limit or 128, 128), batch_size=min(self.batch_size, 32),
-                       milestones=(1,) if self.milestones else ())
+        return replace(
+            self,
+            epochs=2,
+            limit=min(self.limit or 128, 128),
+            batch_size=min(self.batch_size, 32),
+            milestones=(1,) if self.milestones else (),
+        )
 
     @property
     def recipe(self):
@@ -180,8 +244,10 @@ class Config:
         whole = whole if self.fold is None else data.folds(whole)[self.fold]
         if self.limit is None:
             return whole
-        spread = {name: [i * len(index) // self.limit for i in range(self.limit)]
-                  if len(index) > self.limit else slice(None) for name, index in whole.parts.items()}
+        spread = {
+            name: [i * len(index) // self.limit for i in range(self.limit)] if len(index) > self.limit else slice(None)
+            for name, index in whole.parts.items()
+        }
         return replace(whole, parts={name: index[spread[name]] for name, index in whole.parts.items()})
 
 

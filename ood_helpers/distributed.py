@@ -1,4 +1,5 @@
 """One training over several processes, as torchrun starts them; alone, all of it does nothing."""
+
 import os
 from contextlib import contextmanager
 

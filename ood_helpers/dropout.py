@@ -1,4 +1,5 @@
 """Dropout that a CPU does not wait for."""
+
 import numpy as np
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ class _Drop(torch.autograd.Function):
         # as in torch's own dropout on the CPU, the draws take half of a wide network's time. The probability is exact
         # to 2^-16, and the scale fits it, so the mean stays.
         source = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, ()).item()))
-        draws = source.integers(-2**63, 2**63, -(-x.numel() // 4))
+        draws = source.integers(-(2**63), 2**63, -(-x.numel() // 4))
         bits = torch.from_numpy(draws).view(torch.int16)[: x.numel()]
         scale = torch.tensor(2**16 / (2**16 - cut), dtype=x.dtype)
         keep = bits.ge_(cut - 2**15)

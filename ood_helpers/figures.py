@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from . import __version__, alt_text as captions
+from . import __version__
+from . import alt_text as captions
 
 PACKAGE = Path(__file__).parent
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "seaborn")
@@ -32,8 +33,14 @@ class Settings(NamedTuple):
 def root():
     """The repository: the nearest folder from here upwards with notebooks/ and pyproject.toml; else here."""
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents)
-                 if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file()), here)
+    return next(
+        (
+            folder
+            for folder in (here, *here.parents)
+            if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file()
+        ),
+        here,
+    )
 
 
 def settings():
@@ -140,7 +147,9 @@ def _write_passport(target, data, configs, facts):
     data = data or os.environ.get("DATA", "digits")
     configs = [getattr(config, "config", config) for config in configs]
     passport = {
-        "figure": target.name, "data": data, "notebook": os.environ.get("OOD_NOTEBOOK"),
+        "figure": target.name,
+        "data": data,
+        "notebook": os.environ.get("OOD_NOTEBOOK"),
         "command": "make figures" + ("" if data == "digits" else f" DATA={shlex.quote(data)}"),
         "configs": [{"name": config.name, "hash": config.hash} for config in configs],
         "seeds": sorted({config.seed for config in configs}),
@@ -176,17 +185,26 @@ def regenerate(data="digits", device="auto", notebooks=None):
         if sum("lesson(" in path.read_text() for path in stale) > 1:
             _train_lesson(data, device, runs)
         share = str(max(1, cpu_count() // min(2, len(stale))))  # threads that wait for a core keep it from the others
-        environment = {"OMP_NUM_THREADS": share, "LOKY_MAX_CPU_COUNT": share} | {
-            key: value for key, value in os.environ.items() if key != "MPLBACKEND"} | {
-            "DATA": data, "DEVICE": device, "RUNS": str(runs), "OOD_FIGURES": str(target.parent),
-            "OOD_DATA": os.environ.get("OOD_DATA") or str(here / "data")}
+        environment = (
+            {"OMP_NUM_THREADS": share, "LOKY_MAX_CPU_COUNT": share}
+            | {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+            | {
+                "DATA": data,
+                "DEVICE": device,
+                "RUNS": str(runs),
+                "OOD_FIGURES": str(target.parent),
+                "OOD_DATA": os.environ.get("OOD_DATA") or str(here / "data"),
+            }
+        )
         for path, executed in _execute(stale, environment):
             _write(path if data == "digits" else target / path.name, executed.encode())
             ledger[path.stem] = {"digest": _digest(path), "files": _drawn(target, path.stem)}
             _write(ledger_path, json.dumps(ledger, indent=1, sort_keys=True).encode())
     drawn = sum(name.endswith(".json") for path in notebooks for name in ledger[path.stem]["files"])
-    print(f"{len(stale)} of {len(notebooks)} notebooks run in {time.monotonic() - started:.0f} s; "
-          f"{drawn} figures in {os.path.relpath(target)}")
+    print(
+        f"{len(stale)} of {len(notebooks)} notebooks run in {time.monotonic() - started:.0f} s; "
+        f"{drawn} figures in {os.path.relpath(target)}"
+    )
 
 
 def _train_lesson(data, device, runs):
@@ -206,8 +224,7 @@ def _execute(paths, environment):
     from tqdm.auto import tqdm
 
     loaded = [(path, nbformat.read(path, as_version=4)) for path in paths]
-    total = sum(cell.cell_type == "code" and bool(cell.source.strip())
-                for _, book in loaded for cell in book.cells)
+    total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for _, book in loaded for cell in book.cells)
     with tqdm(total=total, unit="cell", mininterval=0.5) as bar, ThreadPoolExecutor(2) as pool:
         found = [pool.submit(_run, path, book, environment, bar) for path, book in loaded]
         try:
@@ -229,16 +246,24 @@ def _run(path, book, environment, bar):
 
     running, started = [], time.monotonic()
     client = nbclient.NotebookClient(
-        book, timeout=None, kernel_name="python3", store_widget_state=False,
-        coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}},
+        book,
+        timeout=None,
+        kernel_name="python3",
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
         extra_arguments=["--log-level=ERROR"],  # else a warning that loopback is not encrypted
         on_cell_execute=lambda cell, cell_index: running.append(cell),
-        on_cell_executed=lambda cell, cell_index, execute_reply: bar.update())
+        on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(),
+    )
     try:
         asyncio.run(client.async_execute(env=environment | {"OOD_NOTEBOOK": path.stem}))
     except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.DeadKernelError) as error:
-        reason = (f"{error.ename}: {error.evalue}" if hasattr(error, "ename")
-                  else "its Python process died, perhaps for want of memory")
+        reason = (
+            f"{error.ename}: {error.evalue}"
+            if hasattr(error, "ename")
+            else "its Python process died, perhaps for want of memory"
+        )
         start = running[-1].source.strip().splitlines()[0]
         raise ValueError(f"{path.name}, cell [{len(running)}] ({start}): {reason}") from None
     bar.write(f"{path.stem}: {time.monotonic() - started:.0f} s")
@@ -293,14 +318,20 @@ def _digest(path):
 
 def _drawn(target, notebook):
     """Names of the files that a notebook wrote: those beside the passports that name it."""
-    return sorted(path.name for passport in target.glob("*.json")
-                  if json.loads(passport.read_text()).get("notebook") == notebook
-                  for path in target.glob(f"{passport.stem}.*"))
+    return sorted(
+        path.name
+        for passport in target.glob("*.json")
+        if json.loads(passport.read_text()).get("notebook") == notebook
+        for path in target.glob(f"{passport.stem}.*")
+    )
 
 
 def _unchanged(path, target, entry):
-    return (entry is not None and entry["digest"] == _digest(path)
-            and all((target / name).exists() for name in entry["files"]))
+    return (
+        entry is not None
+        and entry["digest"] == _digest(path)
+        and all((target / name).exists() for name in entry["files"])
+    )
 
 
 def _write(path, content):

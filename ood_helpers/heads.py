@@ -3,6 +3,7 @@
 Features x (B, D), prototypes W (C, D), logits z (B, C); the temperature T is 1 until calibrated. Each head
 takes the place of nn.Linear, as `model.classifier`, and computes in float32 at least, under autocast too.
 """
+
 import math
 
 import torch
@@ -137,6 +138,7 @@ class IsoMaxPlusLossFirstPart(_DistanceHead):
     >>> bool((head(torch.randn(2, 4)) >= -2).all())  # points of the unit sphere are at most 2 apart
     True
     """
+
     unit = 1.0  # the distance that counts as 1
 
     def __init__(self, num_features, num_classes, temperature=1.0):
@@ -159,8 +161,15 @@ class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
     >>> head.scores(head(torch.randn(2, 4))).shape
     torch.Size([2])
     """
-    SCORE_TYPES = {"MPS": scores.msp, "ES": scores.entropy, "MDS": scores.min_distance, "MMLS": scores.mmls,
-                   "MMLES": scores.mmles, "MMLEPS": scores.mmleps}
+
+    SCORE_TYPES = {
+        "MPS": scores.msp,
+        "ES": scores.entropy,
+        "MDS": scores.min_distance,
+        "MMLS": scores.mmls,
+        "MMLES": scores.mmles,
+        "MMLEPS": scores.mmleps,
+    }
     score_type = "MMLES"
     unit = math.sqrt(2)  # directions at a right angle are 1 apart
 

@@ -1,4 +1,5 @@
 """torchvision's networks for images of 224 pixels."""
+
 import pickle
 
 import torch
@@ -12,7 +13,7 @@ class Centre(nn.Module):
 
     def forward(self, x):
         top, left = (max(side - 224, 0) // 2 for side in x.shape[2:])
-        return x[:, :, top:top + 224, left:left + 224].expand(-1, 3, -1, -1)
+        return x[:, :, top : top + 224, left : left + 224].expand(-1, 3, -1, -1)
 
 
 def large(channels, dropout=0.0, *, name):
@@ -34,5 +35,6 @@ def load_weights(backbone, name):
         reason = " ".join(str(error).split())
         raise FileNotFoundError(
             f"the weights {name} could not be loaded ({reason}); without a network, fetch {weights.url} "
-            f"elsewhere and put it into {torch.hub.get_dir()}/checkpoints") from error
+            f"elsewhere and put it into {torch.hub.get_dir()}/checkpoints"
+        ) from error
     backbone[1].load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})

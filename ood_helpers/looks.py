@@ -1,4 +1,5 @@
 """What colours, lines, markers and names stand for, in every figure and widget; nothing by colour alone."""
+
 from itertools import cycle
 
 import numpy as np
@@ -9,18 +10,22 @@ ID, OOD = "#0072B2", "#D55E00"
 ID_SETS = ("ID", "train", "validation", "test")
 ID_LOOK = {"color": ID, "linestyle": "-", "marker": "o"}
 # Several OOD sets share the hue; lightness, line and marker tell them apart.
-OOD_LOOKS = ({"color": OOD, "linestyle": "--", "marker": "s"},
-             {"color": "#7A3500", "linestyle": ":", "marker": "^"},
-             {"color": "#F39A55", "linestyle": "-.", "marker": "D"},
-             {"color": "#3F1B00", "linestyle": (0, (6, 1, 1, 1, 1, 1)), "marker": "v"})
+OOD_LOOKS = (
+    {"color": OOD, "linestyle": "--", "marker": "s"},
+    {"color": "#7A3500", "linestyle": ":", "marker": "^"},
+    {"color": "#F39A55", "linestyle": "-.", "marker": "D"},
+    {"color": "#3F1B00", "linestyle": (0, (6, 1, 1, 1, 1, 1)), "marker": "v"},
+)
 # From Okabe & Ito's and Tol's palettes, distinct for colour-blind readers; blue and vermillion are taken.
-LOSS_LOOKS = {"softmax": {"color": "#000000", "linestyle": "-", "marker": "o"},
-              "logitnorm": {"color": "#009E73", "linestyle": "--", "marker": "s"},
-              "meln": {"color": "#E69F00", "linestyle": "-.", "marker": "^"},
-              "isomax": {"color": "#56B4E9", "linestyle": ":", "marker": "D"},
-              "isomaxplus": {"color": "#332288", "linestyle": (0, (5, 1)), "marker": "v"},
-              "dismax": {"color": "#CC79A7", "linestyle": (0, (3, 1, 1, 1)), "marker": "P"},
-              "dismax_fpr": {"color": "#882255", "linestyle": (0, (1, 1)), "marker": "X"}}
+LOSS_LOOKS = {
+    "softmax": {"color": "#000000", "linestyle": "-", "marker": "o"},
+    "logitnorm": {"color": "#009E73", "linestyle": "--", "marker": "s"},
+    "meln": {"color": "#E69F00", "linestyle": "-.", "marker": "^"},
+    "isomax": {"color": "#56B4E9", "linestyle": ":", "marker": "D"},
+    "isomaxplus": {"color": "#332288", "linestyle": (0, (5, 1)), "marker": "v"},
+    "dismax": {"color": "#CC79A7", "linestyle": (0, (3, 1, 1, 1)), "marker": "P"},
+    "dismax_fpr": {"color": "#882255", "linestyle": (0, (1, 1)), "marker": "X"},
+}
 
 
 def text(name, width=28):
@@ -30,7 +35,7 @@ def text(name, width=28):
     \$cash\$ only
     """
     name = " ".join(str(name).split())
-    return (name if len(name) <= width else name[:width - 1] + "…").replace("$", r"\$")
+    return (name if len(name) <= width else name[: width - 1] + "…").replace("$", r"\$")
 
 
 def looks(names):
@@ -50,7 +55,7 @@ def looks(names):
         known = max((known for known in labels if label.startswith(known)), key=len, default=None)
         if known:
             loss, before = labels[known], used.count(labels[known])
-            color = to_hex(np.array(to_rgb(LOSS_LOOKS[loss]["color"])) * 0.55 ** before)
+            color = to_hex(np.array(to_rgb(LOSS_LOOKS[loss]["color"])) * 0.55**before)
             style = styles[(list(LOSS_LOOKS).index(loss) + 2 * before) % len(styles)]
             found[name] = style | {"color": color, "label": text(label, 60)}
             used.append(loss)

@@ -1,4 +1,5 @@
 """One epoch, near what the machine can do: batches, augmentation, optimiser, and the history of what was learned."""
+
 import ctypes
 from contextlib import nullcontext, suppress
 
@@ -51,8 +52,11 @@ def parameter_groups(network, criterion, recipe, head_lr=None):
     mine = [p for p in network.parameters() if all(p is not q for q in head)]
     known = {id(p) for p in network.parameters()}  # a criterion may hold the network's head
     own = [p for p in criterion.parameters() if id(p) not in known]
-    return [{"params": mine}] + ([{"params": head, "lr": head_lr}] if head else []) + (
-        [{"params": own, "lr": recipe.loss_lr, "weight_decay": 0.0, "own": True}] if own else [])
+    return (
+        [{"params": mine}]
+        + ([{"params": head, "lr": head_lr}] if head else [])
+        + ([{"params": own, "lr": recipe.loss_lr, "weight_decay": 0.0, "own": True}] if own else [])
+    )
 
 
 def schedule(optimise, config, steps):
@@ -97,13 +101,15 @@ def batches(images, labels, order, batch_size, device):
         yield from ((images[chosen], labels[chosen]) for chosen in chunks)
         return
     pairs = torch.utils.data.StackDataset(images, labels)
-    loader = torch.utils.data.DataLoader(pairs, batch_sampler=[chunk.tolist() for chunk in chunks], num_workers=4,
-                                         pin_memory=True)
+    loader = torch.utils.data.DataLoader(
+        pairs, batch_sampler=[chunk.tolist() for chunk in chunks], num_workers=4, pin_memory=True
+    )
     yield from ((x.to(device, non_blocking=True), y.to(device, non_blocking=True)) for x, y in loader)
 
 
-def one_epoch(network, criterion, optimise, scheduler, images, labels, batch_size, generator, augment, autocast,
-              team=ALONE):
+def one_epoch(
+    network, criterion, optimise, scheduler, images, labels, batch_size, generator, augment, autocast, team=ALONE
+):
     """Every image once, in an order drawn from ``generator``.
 
     Returns the sum of the batches' losses, on the device: nothing in here waits for it, no number is read.
@@ -164,8 +170,9 @@ class History:
         self.narrow = {name: min(count, narrow) for name, count in self.wide.items()}
         self.images = torch.cat([images[: self.wide[name]] for name, images in sets.items()]).to(device_of(network))
         starts = np.cumsum([0, *self.wide.values()])
-        self.few = torch.cat([torch.arange(start, start + count)
-                              for start, count in zip(starts, self.narrow.values())]).to(self.images.device)
+        self.few = torch.cat(
+            [torch.arange(start, start + count) for start, count in zip(starts, self.narrow.values())]
+        ).to(self.images.device)
         self.few_images = self.images[self.few]
         self.logits, self.snapshots, self.records = [], [], {"epoch": [], "loss": [], "seconds": []}
 
@@ -176,9 +183,11 @@ class History:
         else:
             self.logits.append(outputs(self.network, self.few_images)[1])
         told = {"epoch": epoch, "loss": loss, "seconds": round(seconds, 4)}
-        for name, module, attribute in (("temperature", self.criterion, "temperature"),
-                                        ("margin", self.criterion, "margin"),
-                                        ("scale", self.network.classifier, "distance_scale")):
+        for name, module, attribute in (
+            ("temperature", self.criterion, "temperature"),
+            ("margin", self.criterion, "margin"),
+            ("scale", self.network.classifier, "distance_scale"),
+        ):
             if hasattr(module, attribute):
                 told[name] = torch.as_tensor(getattr(module, attribute)).item()
         for name, value in told.items():

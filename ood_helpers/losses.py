@@ -4,6 +4,7 @@ Each is called with logits z (B, C) and labels (B,) and gives a scalar, computed
 the authors take a softmax and then a logarithm, a cross-entropy stands here: equal in range, finite out of it.
 Shapes and, on a CPU, labels that do not fit raise ValueError; NaN logits give a NaN loss.
 """
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,8 +113,7 @@ class MarginEnhancedLogitNormLoss(nn.Module):
     0.5
     """
 
-    def __init__(self, initial_temperature=1.0, initial_margin=0.1, margin_on="all",
-                 positive_temperature=False):
+    def __init__(self, initial_temperature=1.0, initial_margin=0.1, margin_on="all", positive_temperature=False):
         super().__init__()
         if margin_on not in ("all", "target"):
             raise ValueError(f"unknown margin_on {margin_on!r}; known: all, target")
@@ -178,12 +178,10 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
     torch.Size([])
     """
 
-    def __init__(self, model_classifier, regularization="fractional_probability", alpha=1.0,
-                 entropic_scale=10.0):
+    def __init__(self, model_classifier, regularization="fractional_probability", alpha=1.0, entropic_scale=10.0):
         super().__init__(model_classifier, entropic_scale)
         if regularization not in ("fractional_probability", None):
-            raise ValueError(f"unknown regularization {regularization!r}; "
-                             "known: fractional_probability, None")
+            raise ValueError(f"unknown regularization {regularization!r}; known: fractional_probability, None")
         self.regularization, self.alpha = regularization, alpha
 
     def preprocess(self, inputs, targets, generator=None):
@@ -196,11 +194,13 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
         if self.regularization is None:
             return inputs, targets
         if inputs.dim() != 4 or min(inputs.shape[2:]) < 2 or len(inputs) < 2:
-            raise ValueError("fractional-probability regularisation needs images (B, ch, H, W) with B, H and "
-                             f"W of at least 2, got {tuple(inputs.shape)}")
+            raise ValueError(
+                "fractional-probability regularisation needs images (B, ch, H, W) with B, H and "
+                f"W of at least 2, got {tuple(inputs.shape)}"
+            )
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         inputs, targets = inputs[order], targets[order]
-        mixed = inputs[len(inputs) // 2:]
+        mixed = inputs[len(inputs) // 2 :]
         h, w = inputs.shape[2] // 2, inputs.shape[3] // 2
         quadrants = mixed[..., h:, :w], mixed[..., :h, w:], mixed[..., h:, w:]
         for shift, quadrant in enumerate(quadrants, start=1):
@@ -212,8 +212,10 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
             return super().forward(logits, labels)
         z, half = _check(logits, labels) * self.entropic_scale, len(logits) // 2
         if half == 0:
-            raise ValueError("fractional-probability regularisation needs a batch of at least 2: use "
-                             "drop_last, or regularization=None")
+            raise ValueError(
+                "fractional-probability regularisation needs a batch of at least 2: use "
+                "drop_last, or regularization=None"
+            )
         log_p, rest = z[half:].log_softmax(1), labels[half:]
         # A class drawn twice gets its quarter twice.
         parts = torch.stack([rest.roll(shift) for shift in range(4)], 1)
@@ -230,6 +232,7 @@ class Recipe:
     called with (logits, labels). `score` names the default in `scores.SCORES`; `loss_lr` is the learning rate
     of the criterion's own parameters, None where it has none; `label` is for plots.
     """
+
     name: str
     label: str
     score: str
@@ -244,16 +247,24 @@ def _meln(_, **options):
     return criterion
 
 
-RECIPES = {r.name: r for r in (
-    Recipe("softmax", "Softmax (CE)", "msp", nn.Linear, lambda _: SoftmaxLoss()),
-    Recipe("logitnorm", "LogitNorm", "msp", nn.Linear, lambda _, **options: LogitNormLoss(**options)),
-    Recipe("meln", "MELN", "msp", nn.Linear, _meln, loss_lr=0.01),
-    Recipe("isomax", "IsoMax", "entropy", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
-    Recipe("isomaxplus", "IsoMax+", "min_distance", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
-    Recipe("dismax", "DisMax", "mmles", DisMaxLossFirstPart,
-           lambda head, **options: DisMaxLossSecondPart(head, regularization=None, **options)),
-    Recipe("dismax_fpr", "DisMax†", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),
-)}
+RECIPES = {
+    r.name: r
+    for r in (
+        Recipe("softmax", "Softmax (CE)", "msp", nn.Linear, lambda _: SoftmaxLoss()),
+        Recipe("logitnorm", "LogitNorm", "msp", nn.Linear, lambda _, **options: LogitNormLoss(**options)),
+        Recipe("meln", "MELN", "msp", nn.Linear, _meln, loss_lr=0.01),
+        Recipe("isomax", "IsoMax", "entropy", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
+        Recipe("isomaxplus", "IsoMax+", "min_distance", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
+        Recipe(
+            "dismax",
+            "DisMax",
+            "mmles",
+            DisMaxLossFirstPart,
+            lambda head, **options: DisMaxLossSecondPart(head, regularization=None, **options),
+        ),
+        Recipe("dismax_fpr", "DisMax†", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),
+    )
+}
 
 
 def recipe(name):

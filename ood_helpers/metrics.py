@@ -4,6 +4,7 @@ welcome.
 All detection metrics come out of one sort and are exact under ties. FPR95 is two metrics: which class counts
 as positive changes it (42.6 % and 89.4 % on one set of scores), so every result says which one it is.
 """
+
 import numpy as np
 
 _CHUNK = 1 << 18  # scores at a time: temporaries stay in the cache
@@ -83,10 +84,10 @@ def _operating_points(id_scores, ood_scores):
     keys = _sorted_keys(id_scores, ood_scores)
     seen, tp, fp = 0, np.zeros(1, np.int64), np.zeros(1, np.int64)
     for i in range(0, len(keys), _CHUNK):
-        chunk = keys[i:i + _CHUNK]
+        chunk = keys[i : i + _CHUNK]
         ids = seen + np.cumsum(chunk & np.uint64(1), dtype=np.int64)
         seen = ids[-1]
-        values = keys[i:i + _CHUNK + 1] >> np.uint64(1)
+        values = keys[i : i + _CHUNK + 1] >> np.uint64(1)
         last = np.flatnonzero(values[1:] != values[:-1])  # a threshold cannot stand between equals
         if i + _CHUNK >= len(keys):
             last = np.append(last, len(chunk) - 1)
@@ -133,8 +134,15 @@ def detection(id_scores, ood_scores, positive="id"):
         if 20 * rest_ood[0] >= 19 * m:
             fpr_ood = int(rest_id[20 * rest_ood >= 19 * m][-1]) / n
     fpr95 = fpr_id if positive == "id" else fpr_ood
-    return {"auroc": area / (2 * n * m), "aupr_in": aupr_in / n, "aupr_out": aupr_out / m, "fpr95": fpr95,
-            "tnr95": 1 - fpr95, "detection_accuracy": 0.5 + best / (2 * n * m), "positive": positive}
+    return {
+        "auroc": area / (2 * n * m),
+        "aupr_in": aupr_in / n,
+        "aupr_out": aupr_out / m,
+        "fpr95": fpr95,
+        "tnr95": 1 - fpr95,
+        "detection_accuracy": 0.5 + best / (2 * n * m),
+        "positive": positive,
+    }
 
 
 def curves(id_scores, ood_scores, positive="id"):
@@ -151,11 +159,10 @@ def curves(id_scores, ood_scores, positive="id"):
     if positive == "ood":
         id_scores, ood_scores = -ood_scores, -id_scores
     chunks = list(_operating_points(id_scores, ood_scores))
-    tp, fp = (np.concatenate([c[k][c is not chunks[0]:] for c in chunks]) for k in (0, 1))
+    tp, fp = (np.concatenate([c[k][c is not chunks[0] :] for c in chunks]) for k in (0, 1))
     tpr = tp / len(id_scores)
     precision = np.append(1.0, tp[1:] / (tp[1:] + fp[1:]))
-    return {"fpr": fp / len(ood_scores), "tpr": tpr, "recall": tpr, "precision": precision,
-            "positive": positive}
+    return {"fpr": fp / len(ood_scores), "tpr": tpr, "recall": tpr, "precision": precision, "positive": positive}
 
 
 def labelled(rows, labels, what):

@@ -1,4 +1,5 @@
 """Backbones: images in, features out, and then whatever head a recipe brings."""
+
 from functools import partial
 
 import torch
@@ -110,8 +111,11 @@ def resnet(channels, dropout=0.0, *, blocks, width, widen=False, start_at_zero=F
         for i in range(count):
             stride, shortcut = 2 if stage and not i else 1, None
             if inputs != outputs:
-                shortcut = Widen() if widen else nn.Sequential(
-                    nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+                shortcut = (
+                    Widen()
+                    if widen
+                    else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+                )
             layers.append(BasicBlock(inputs, outputs, stride, shortcut))
             if start_at_zero:
                 nn.init.zeros_(layers[-1].bn2.weight)

@@ -8,6 +8,7 @@ Sets are named as in a run: "validation" and "test" are in-distribution (ID), ot
 >>> [label.get_text() for label in ax.get_legend().get_texts()]
 ['ID', 'letters (OOD)']
 """
+
 from itertools import cycle
 from textwrap import wrap
 
@@ -50,13 +51,27 @@ def histogram(ax, id_scores, ood_scores, threshold=None, bins=40, xlabel="score"
     for name, look in looks(sets).items():
         share = np.histogram(np.clip(sets[name], low, high), edges)[0] / max(len(sets[name]), 1)
         hatch = "////" if name != "ID" and len(sets) == 2 else None  # several hatches at once hide each other
-        ax.stairs(share, edges, fill=True, facecolor=to_rgba(look["color"], 0.4 if name == "ID" else 0.05),
-                  edgecolor=look["color"], linestyle=look["linestyle"], linewidth=1.3, hatch=hatch,
-                  label=look["label"])
+        ax.stairs(
+            share,
+            edges,
+            fill=True,
+            facecolor=to_rgba(look["color"], 0.4 if name == "ID" else 0.05),
+            edgecolor=look["color"],
+            linestyle=look["linestyle"],
+            linewidth=1.3,
+            hatch=hatch,
+            label=look["label"],
+        )
     if threshold is not None:
         ax.axvline(threshold, color="black", linewidth=1)
-        ax.annotate("accepted →", (threshold, 1), xycoords=("data", "axes fraction"), xytext=(3, 2),
-                    textcoords="offset points", fontsize=8)
+        ax.annotate(
+            "accepted →",
+            (threshold, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 2),
+            textcoords="offset points",
+            fontsize=8,
+        )
     ax.set(xlabel=xlabel, ylabel="share of images", xlim=(low, high), ylim=(0, None))
     ax.legend()
     return ax
@@ -89,8 +104,16 @@ def confidence(ax, history, num_classes=None):
     lines(ax, history["epoch"], history["confidence"])
     if num_classes:
         ax.axhline(1 / num_classes, color="gray", linewidth=1)
-        ax.annotate("guessing", (1, 1 / num_classes), xycoords=("axes fraction", "data"), xytext=(0, -2),
-                    textcoords="offset points", ha="right", va="top", fontsize=8)
+        ax.annotate(
+            "guessing",
+            (1, 1 / num_classes),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, -2),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=8,
+        )
     ax.set(xlabel="epoch", ylabel="mean top probability", ylim=(0, 1.02))
     return ax
 
@@ -100,11 +123,25 @@ def reliability(ax, probabilities, labels, bins=15):
     table = metrics.reliability(probabilities, labels, bins)
     centres, accuracy = (np.arange(bins) + 0.5) / bins, table["accuracy"]
     ax.bar(centres, accuracy, 0.9 / bins, color=ID, alpha=0.75, label="accuracy")
-    ax.bar(centres, table["confidence"] - accuracy, 0.9 / bins, bottom=accuracy, fill=False, edgecolor=OOD,
-           hatch="////", linewidth=0.8, label="gap to the confidence")
+    ax.bar(
+        centres,
+        table["confidence"] - accuracy,
+        0.9 / bins,
+        bottom=accuracy,
+        fill=False,
+        edgecolor=OOD,
+        hatch="////",
+        linewidth=0.8,
+        label="gap to the confidence",
+    )
     ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="calibrated")
-    ax.set(xlabel="confidence (top probability)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02),
-           title=f"ECE {100 * metrics.ece(probabilities, labels, bins):.1f} %")
+    ax.set(
+        xlabel="confidence (top probability)",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        title=f"ECE {100 * metrics.ece(probabilities, labels, bins):.1f} %",
+    )
     ax.legend(loc="upper left", frameon=True)
     return ax
 
@@ -137,8 +174,12 @@ def roc(ax, scores, positive="id"):
         ax.plot(curve["fpr"], curve["tpr"], markevery=[np.searchsorted(curve["tpr"], 0.95 - 1e-12)], **look)
     ax.axhline(0.95, color="gray", linewidth=0.8)
     good, bad, verb = ("ID", "OOD", "accepted") if positive == "id" else ("OOD", "ID", "rejected")
-    ax.set(xlabel=f"{bad} {verb} (false positives)", ylabel=f"{good} {verb} (true positives)",
-           xlim=(-0.01, 1), ylim=(0, 1.02))
+    ax.set(
+        xlabel=f"{bad} {verb} (false positives)",
+        ylabel=f"{good} {verb} (true positives)",
+        xlim=(-0.01, 1),
+        ylim=(0, 1.02),
+    )
     ax.legend(title=f"FPR95, {good} positive", loc="lower right")
     return ax
 
@@ -159,8 +200,7 @@ def heatmap(ax, values, rows, columns, label, best=np.nanargmax):
     """A table (R, C) in colours, each row's best framed; `label` names quantity, unit, convention."""
     values = np.asarray(values, dtype=np.float64)
     cmap = "cividis" if best is np.nanargmax else "cividis_r"
-    _table(ax, values, map(text, rows), map(text, columns), label, annot=True, fmt=".1f", cmap=cmap,
-           linewidths=0.5)
+    _table(ax, values, map(text, rows), map(text, columns), label, annot=True, fmt=".1f", cmap=cmap, linewidths=0.5)
     for row, numbers in enumerate(values):
         if not np.isnan(numbers).all():
             _frame(ax, best(numbers), row, color="white", linewidth=4)  # black on white shows on any colour
@@ -174,8 +214,14 @@ def seeds(ax, values, xlabel):
     for y, (name, look) in enumerate(looks(values).items()):
         numbers = np.asarray(values[name], dtype=np.float64)
         ax.plot(numbers, np.full(len(numbers), y - 0.25), ".", color=look["color"], alpha=0.6, markersize=4)
-        ax.errorbar(numbers.mean(), y, xerr=numbers.std(ddof=1) if len(numbers) > 1 else None, capsize=3,
-                    color=look["color"], marker=look["marker"])
+        ax.errorbar(
+            numbers.mean(),
+            y,
+            xerr=numbers.std(ddof=1) if len(numbers) > 1 else None,
+            capsize=3,
+            color=look["color"],
+            marker=look["marker"],
+        )
     ax.set_yticks(range(len(values)), [look["label"] for look in looks(values).values()])
     ax.set(xlabel=xlabel, ylim=(len(values) - 0.5, -0.5))
     ax.grid(axis="x", alpha=0.3)
@@ -187,8 +233,19 @@ def prototypes(ax, weights, classes):
     weights = np.asarray(weights, dtype=np.float64)
     unit = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
     names = [text(name, 12) for name in classes]
-    _table(ax, unit @ unit.T, names, names, "cosine", annot=len(names) <= 7, fmt=".2f", cmap="PuOr", vmin=-1,
-           vmax=1, square=True)
+    _table(
+        ax,
+        unit @ unit.T,
+        names,
+        names,
+        "cosine",
+        annot=len(names) <= 7,
+        fmt=".2f",
+        cmap="PuOr",
+        vmin=-1,
+        vmax=1,
+        square=True,
+    )
     return ax
 
 
@@ -254,8 +311,15 @@ def landscape(ax, x, y, confidence, points, labels):
     shades = ax.contourf(x, y, confidence, levels=np.linspace(0, 1, 11), cmap="Greys", vmax=1.5)
     ax.figure.colorbar(shades, ax=ax, label="top probability")
     for label, look in zip(np.unique(labels), cycle(LOSS_LOOKS.values())):
-        ax.plot(*np.asarray(points)[np.asarray(labels) == label].T, linestyle="none", marker=look["marker"],
-                color=look["color"], markeredgecolor="white", markeredgewidth=0.5, label=f"class {label}")
+        ax.plot(
+            *np.asarray(points)[np.asarray(labels) == label].T,
+            linestyle="none",
+            marker=look["marker"],
+            color=look["color"],
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            label=f"class {label}",
+        )
     ax.set(aspect="equal", xlim=(min(x), max(x)), ylim=(min(y), max(y)))
     ax.legend(loc="upper left", frameon=True)
     return ax
@@ -264,8 +328,15 @@ def landscape(ax, x, y, confidence, points, labels):
 def _table(ax, values, rows, columns, label, **options):
     import seaborn
 
-    seaborn.heatmap(values, ax=ax, xticklabels=list(columns), yticklabels=list(rows), annot_kws={"size": 8},
-                    cbar_kws={"label": label}, **options)
+    seaborn.heatmap(
+        values,
+        ax=ax,
+        xticklabels=list(columns),
+        yticklabels=list(rows),
+        annot_kws={"size": 8},
+        cbar_kws={"label": label},
+        **options,
+    )
     colors = ax.collections[0].get_facecolors()[~np.isnan(values).ravel()]
     for number, color in zip(ax.texts, colors):  # the one with more contrast; seaborn switches at 0.41
         number.set_color("black" if seaborn.utils.relative_luminance(color) > 0.18 else "white")

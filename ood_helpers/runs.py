@@ -1,4 +1,5 @@
 """A trained run on disk: named by its configuration, found again instead of trained again, believed only when whole."""
+
 import hashlib
 import io
 import json
@@ -75,8 +76,14 @@ class Run:
 
     def load_model(self):
         """The trained network, in evaluation mode, on the CPU."""
-        network = models.build(self.config.model, len(self.classes), self.shape, self.config.recipe.head,
-                               self.config.dropout, pretrained=False)
+        network = models.build(
+            self.config.model,
+            len(self.classes),
+            self.shape,
+            self.config.recipe.head,
+            self.config.dropout,
+            pretrained=False,
+        )
         network.load_state_dict(torch.load(self.path / "weights.pt", weights_only=True, map_location="cpu"))
         return network.eval()
 
@@ -129,8 +136,10 @@ def read(path):
     path = Path(path)
     record = _parsed(path / "config.json")
     if record.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {record.get('format')!r}, this is format {FORMAT}: read it with the "
-                         "version that wrote it, or delete the folder to train it again")
+        raise ValueError(
+            f"{path} has format {record.get('format')!r}, this is format {FORMAT}: read it with the "
+            "version that wrote it, or delete the folder to train it again"
+        )
     told = record.pop("checksum", None)
     if told != _checksum(json.dumps(record, sort_keys=True).encode()):
         raise DamagedRun(f"{path / 'config.json'} is damaged or was edited; delete the folder to train it again")
@@ -163,8 +172,14 @@ def save(config, runs, network, history, outputs, classes, shape, **facts):
     torch.save(network.state_dict(), weights)
     np.savez(arrays, **{f"{kind}/{name}": array for kind, group in outputs.items() for name, array in group.items()})
     contents = dict(zip(FILES, (json.dumps(history).encode(), weights.getvalue(), arrays.getvalue())))
-    record = {"format": FORMAT, "config": asdict(config), "classes": list(classes), "shape": list(shape), **facts,
-              "files": {name: _checksum(content) for name, content in contents.items()}}
+    record = {
+        "format": FORMAT,
+        "config": asdict(config),
+        "classes": list(classes),
+        "shape": list(shape),
+        **facts,
+        "files": {name: _checksum(content) for name, content in contents.items()},
+    }
     record = json.loads(json.dumps(record))  # tuples become lists, so that the checksum is of what will be read
     record["checksum"] = _checksum(json.dumps(record, sort_keys=True).encode())
     contents["config.json"] = json.dumps(record, indent=1).encode()
@@ -214,8 +229,10 @@ def _says_where(path):
     try:
         yield
     except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror or error}; make room or choose another folder, and "
-                      "the training goes on from its last checkpoint") from None
+        raise OSError(
+            f"{path} cannot be written: {error.strerror or error}; make room or choose another folder, and "
+            "the training goes on from its last checkpoint"
+        ) from None
 
 
 class Checkpoint:

@@ -4,6 +4,7 @@ Every function takes torch or numpy and gives the same kind back, in float32 at 
 softmax(z). `odin` and `gradnorm` need the model, because they need gradients; `mahalanobis` and `knn` are
 fitted to the features of the training set.
 """
+
 import functools
 
 import numpy as np
@@ -207,8 +208,7 @@ def _features(*arrays):
     tensors = [torch.as_tensor(array) for array in arrays]
     shapes = [tuple(x.shape) for x in tensors]
     if any(len(shape) != 2 for shape in shapes) or len({shape[1] for shape in shapes}) > 1:
-        raise ValueError("features must have the shape (N, D), with the same D, got "
-                         f"{shapes[0]} and {shapes[1]}")
+        raise ValueError(f"features must have the shape (N, D), with the same D, got {shapes[0]} and {shapes[1]}")
     if not all(x.isfinite().all() for x in tensors):
         raise ValueError("features must be finite, but some are NaN or infinite")
     return tensors
@@ -230,8 +230,10 @@ def mahalanobis(train_features, train_labels, features):
     train, x = (f.double() for f in _features(train_features, features))
     labels = torch.as_tensor(train_labels, device=train.device)
     if labels.shape != train.shape[:1] or labels.is_floating_point() or not len(labels):
-        raise ValueError(f"train_labels must be integers, one for each of the {len(train)} training"
-                         f" features, got {labels.dtype} {tuple(labels.shape)}")
+        raise ValueError(
+            f"train_labels must be integers, one for each of the {len(train)} training"
+            f" features, got {labels.dtype} {tuple(labels.shape)}"
+        )
     classes, labels = labels.unique(return_inverse=True)
     centre = train.mean(0)  # taken away first, lest features far from 0 lose their digits
     train, x = train - centre, x - centre

@@ -1,4 +1,5 @@
 """Many trainings: side by side on the cores, on a cluster, a lesson's recipes and seeds, a temperature to choose."""
+
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,11 +41,14 @@ def fit_all(configs, runs="runs", device=None, progress=True):
                 break
     elif len(missing) > 1 and pick_device(device).type == "cpu" and not any(c.model in models.LARGE for c in missing):
         done = Parallel(min(cpu_count(), len(missing)), return_as="generator_unordered")(
-            delayed(fit)(config, runs, "cpu", False) for config in missing)
+            delayed(fit)(config, runs, "cpu", False) for config in missing
+        )
         for _ in tqdm(done, desc="trainings", total=len(missing), disable=not progress, leave=False):
             pass
-    return [found[config] or fit(config, runs, device, progress)
-            for config in tqdm(configs, desc="trainings", disable=not progress or not missing, leave=False)]
+    return [
+        found[config] or fit(config, runs, device, progress)
+        for config in tqdm(configs, desc="trainings", disable=not progress or not missing, leave=False)
+    ]
 
 
 _CLUSTER = []  # names of the clusters that are in use, the innermost last
@@ -81,8 +85,9 @@ def cluster(backend="local", scheduler=None):
                     ray.init(scheduler, log_to_driver=False)
                     stack.callback(ray.shutdown)
         except ImportError:
-            raise ValueError(f"the backend {backend} is not installed; pip install 'ood_helpers[cluster]' brings it"
-                             ) from None
+            raise ValueError(
+                f"the backend {backend} is not installed; pip install 'ood_helpers[cluster]' brings it"
+            ) from None
         stack.enter_context(joblib.parallel_config(backend=backend))
         _CLUSTER.append(backend)
         stack.callback(_CLUSTER.pop)
@@ -104,8 +109,7 @@ def lesson(base, recipes=tuple(losses.RECIPES), seeds=3, runs="runs", device=Non
     return {name: [next(trained) for _ in group] for name, group in configs.items()}
 
 
-def choose_temperature(config, temperatures=(0.04, 0.1, 0.2, 0.3, 0.5, 1.0), runs="runs", device=None,
-                       progress=True):
+def choose_temperature(config, temperatures=(0.04, 0.1, 0.2, 0.3, 0.5, 1.0), runs="runs", device=None, progress=True):
     """LogitNorm's temperature, chosen on the validation part alone.
 
     The validation images are told from outliers made of those same images (:func:`ood_helpers.data.outliers`), so
@@ -124,5 +128,6 @@ def validation_auroc(run):
     images = images[:: 1 + (len(images) - 1) // OUTLIERS]
     _, logits = outputs(run.load_model(), data.outliers(images, seed=run.config.seed))
     function = scores.score(run.config.recipe.score)
-    return metrics.detection(function(run.logits["validation"].astype(np.float64)),
-                             function(logits.double().numpy()))["auroc"]
+    return metrics.detection(function(run.logits["validation"].astype(np.float64)), function(logits.double().numpy()))[
+        "auroc"
+    ]

@@ -1,4 +1,5 @@
 """Runs -> a table of means and standard deviations over seeds."""
+
 import csv
 import io
 import re
@@ -43,8 +44,14 @@ def latex_text(text):
     >>> print(latex_text("50 % of $5_a"))
     50 \% of \$5\_a
     """
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-               "τ": r"$\tau$", "†": r"$\dagger$"} | {character: f"\\{character}" for character in "&%$#_{}"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "τ": r"$\tau$",
+        "†": r"$\dagger$",
+    } | {character: f"\\{character}" for character in "&%$#_{}"}
     return "".join(special.get(character, character) for character in text)
 
 
@@ -70,8 +77,9 @@ def markdown(table, note):
     names = list(next(iter(table.values())))
     lines = [["loss", *map(markdown_text, names)], ["---"] * (len(names) + 1)]
     lines += [[markdown_text(label), *(spread(row[name]) for name in names)] for label, row in table.items()]
-    text = "\n".join("| " + " | ".join(line) + " |" if "---" not in line else "|" + "|".join(line) + "|"
-                     for line in lines)
+    text = "\n".join(
+        "| " + " | ".join(line) + " |" if "---" not in line else "|" + "|".join(line) + "|" for line in lines
+    )
     return f"{text}\n\n{note}"
 
 
@@ -89,6 +97,8 @@ def comma_separated(table):
 def note(seeds, positive):
     """What a reader must know of the numbers."""
     other = "OOD" if positive == "id" else "ID"
-    return (f"Percent, mean ± standard deviation over n = {seeds} trainings; FPR95 with {positive.upper()} as the "
-            f"positive class (the share of {other} images accepted as {positive.upper()} when 95 % of "
-            f"{positive.upper()} is).")
+    return (
+        f"Percent, mean ± standard deviation over n = {seeds} trainings; FPR95 with {positive.upper()} as the "
+        f"positive class (the share of {other} images accepted as {positive.upper()} when 95 % of "
+        f"{positive.upper()} is)."
+    )

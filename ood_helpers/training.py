@@ -1,4 +1,5 @@
 """Fit a configuration: find its run, go on with it, or train it."""
+
 import time
 from contextlib import contextmanager, nullcontext
 
@@ -93,11 +94,15 @@ def _train(config, runs, device, team, checkpoint, progress):
             raise
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error):
-                raise ValueError(f"{config.model} does not fit in the device's memory with batches of "
-                                 f"{config.batch_size}; try batch_size={max(1, config.batch_size // 2)}") from None
+                raise ValueError(
+                    f"{config.model} does not fit in the device's memory with batches of "
+                    f"{config.batch_size}; try batch_size={max(1, config.batch_size // 2)}"
+                ) from None
             if "too small" in str(error):
-                raise ValueError(f"the images of {config.data} are too small for {config.model}; load larger ones or "
-                                 "take another model, such as cnn") from None
+                raise ValueError(
+                    f"the images of {config.data} are too small for {config.model}; load larger ones or "
+                    "take another model, such as cnn"
+                ) from None
             raise
 
 
@@ -112,21 +117,29 @@ class _Training:
         self.sets |= {name: data.load_ood(name, dataset).images[: config.limit] for name in config.ood}
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)  # the same first weights in every process of a team
-            self.network = models.build(config.model, dataset.num_classes, dataset.shape, config.recipe.head,
-                                        config.dropout)
+            self.network = models.build(
+                config.model, dataset.num_classes, dataset.shape, config.recipe.head, config.dropout
+            )
         self.network.standardise_by(self.sets["train"]).to(device, memory_format=torch.channels_last)
         self.criterion = config.recipe.criterion(self.network.classifier, **dict(config.loss_options)).to(device)
         self.images, self.targets = self._placed(self.sets["train"], self.labels["train"])
         self.batch_size = min(config.batch_size, len(self.images))
         if team.size > len(self.images):
-            raise ValueError(f"{team.size} processes are more than there are training images, {len(self.images)}; "
-                             "start fewer")
+            raise ValueError(
+                f"{team.size} processes are more than there are training images, {len(self.images)}; start fewer"
+            )
         if self.batch_size % team.size:
             raise ValueError(f"batches of {self.batch_size} cannot be shared evenly by {team.size} processes")
         self.steps = len(self.images) // self.batch_size
         groups = parameter_groups(self.network, self.criterion, config.recipe, config.head_lr)
-        self.optimise = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov,
-                                        weight_decay=config.weight_decay, fused=True)
+        self.optimise = torch.optim.SGD(
+            groups,
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
         self.scheduler = schedule(self.optimise, config, self.steps)
         # the laptop's network is too small to gain from bfloat16
         wanted = "float32" if config.precision == "auto" and config.model == "cnn" else config.precision
@@ -151,21 +164,40 @@ class _Training:
         else:
             self._look(None, 0.0)
         model = self.team.wrap(self.network)
-        bar = tqdm(total=config.epochs, initial=self.epoch, desc=config.name, unit="epoch", leave=False,
-                   disable=not (progress and first))
+        bar = tqdm(
+            total=config.epochs,
+            initial=self.epoch,
+            desc=config.name,
+            unit="epoch",
+            leave=False,
+            disable=not (progress and first),
+        )
         written, cost = time.perf_counter(), 0.0
         while self.epoch < config.epochs:
             start = time.perf_counter()
             self.epoch += 1
             generator = torch.Generator(self.device).manual_seed(config.seed * 100_003 + self.epoch)
-            total = one_epoch(model, self.criterion, self.optimise, self.scheduler, self.images, self.targets,
-                              self.batch_size, generator, config.augment, self.autocast, self.team)
+            total = one_epoch(
+                model,
+                self.criterion,
+                self.optimise,
+                self.scheduler,
+                self.images,
+                self.targets,
+                self.batch_size,
+                generator,
+                config.augment,
+                self.autocast,
+                self.team,
+            )
             mean = total.item() / self.steps
             if not np.isfinite(mean):
                 self.checkpoint.remove()
                 hint = ", or positive_temperature=True" if config.loss == "meln" else ""
-                raise FloatingPointError(f"the loss became {mean} in epoch {self.epoch} of {config.name}: try a "
-                                         f"smaller lr than {config.lr}{hint}")
+                raise FloatingPointError(
+                    f"the loss became {mean} in epoch {self.epoch} of {config.name}: try a "
+                    f"smaller lr than {config.lr}{hint}"
+                )
             self._look(mean, time.perf_counter() - start)
             now = time.perf_counter()
             if self.team.told(self.epoch < config.epochs and now - written > cost / CHECKPOINT_SHARE):
@@ -194,14 +226,25 @@ class _Training:
 
     def _state(self):
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        return {"epoch": self.epoch, "network": self.network.state_dict(), "criterion": self.criterion.state_dict(),
-                "optimiser": self.optimise.state_dict(), "schedule": self.scheduler.state_dict(), "best": self.best,
-                "history": self.history.state(), "random": self.team.everybodys((torch.get_rng_state(), cuda))}
+        return {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "criterion": self.criterion.state_dict(),
+            "optimiser": self.optimise.state_dict(),
+            "schedule": self.scheduler.state_dict(),
+            "best": self.best,
+            "history": self.history.state(),
+            "random": self.team.everybodys((torch.get_rng_state(), cuda)),
+        }
 
     def _restore(self, state):
         self.epoch, self.best = state["epoch"], state["best"]
-        for name, part in (("network", self.network), ("criterion", self.criterion), ("optimiser", self.optimise),
-                           ("schedule", self.scheduler)):
+        for name, part in (
+            ("network", self.network),
+            ("criterion", self.criterion),
+            ("optimiser", self.optimise),
+            ("schedule", self.scheduler),
+        ):
             part.load_state_dict(state[name])
         self.history.restore(state["history"])
         cpu, cuda = state["random"][self.team.rank]
@@ -217,9 +260,11 @@ class _Training:
             facts["selected_epoch"] = self.best["epoch"]
         self.network.cpu().to(memory_format=torch.contiguous_format)
         found = {name: outputs(self.network, images) for name, images in self.sets.items() if name != "train"}
-        arrays = {"features": {name: f.numpy() for name, (f, _) in found.items()},
-                  "logits": {name: z.numpy() for name, (_, z) in found.items()},
-                  "labels": {name: self.labels[name].numpy() for name in ("validation", "test")},
-                  "snapshots": snapshots}
+        arrays = {
+            "features": {name: f.numpy() for name, (f, _) in found.items()},
+            "logits": {name: z.numpy() for name, (_, z) in found.items()},
+            "labels": {name: self.labels[name].numpy() for name in ("validation", "test")},
+            "snapshots": snapshots,
+        }
         save(self.config, runs, self.network, records, arrays, self.dataset.classes, self.dataset.shape, **facts)
         self.checkpoint.remove()

@@ -1,4 +1,5 @@
 """What every test starts from: one thread, no window, no deadline; figures of a test end with it."""
+
 import json
 import os
 
@@ -36,6 +37,7 @@ def pytest_runtest_call(item):
     def counted(*arguments, **keywords):
         count[0] += 1
         return original(*arguments, **keywords)
+
     handle.inner_test = counted
     outcome = yield
     handle.inner_test = original

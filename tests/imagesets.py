@@ -1,4 +1,5 @@
 """Small image sets and folders for the tests."""
+
 import numpy as np
 import pytest
 import torch

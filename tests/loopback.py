@@ -1,4 +1,5 @@
 """A server on the loopback, and small archives for it to serve."""
+
 import hashlib
 import io
 import tarfile
@@ -71,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[:server.cut])
+        self.wfile.write(body[: server.cut])
         self.close_connection = True
 
     def log_message(self, *args):

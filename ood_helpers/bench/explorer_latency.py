@@ -2,6 +2,7 @@
 
 The null widget only paints a rectangle, so what lies above it is ours. Needs Playwright and Chromium.
 """
+
 import os
 import shutil
 import tempfile
@@ -105,8 +106,11 @@ def example(n, classes=10, epochs=4):
     logits[np.arange(n), labels] += random.normal(6, 2, n)
     ood = random.normal(0, 2, (n, classes))
     few = min(n, 1000)
-    snapshots = {"epochs": range(epochs), "ID": [logits[:few] * (k + 1) / epochs for k in range(epochs)],
-                 "OOD": [ood[:few] * (k + 1) / epochs for k in range(epochs)]}
+    snapshots = {
+        "epochs": range(epochs),
+        "ID": [logits[:few] * (k + 1) / epochs for k in range(epochs)],
+        "OOD": [ood[:few] * (k + 1) / epochs for k in range(epochs)],
+    }
     return ScoreExplorer.from_logits(logits, ood, labels=labels, snapshots=snapshots)
 
 

@@ -1,4 +1,5 @@
 """How time and memory grow with the work: heads with classes, metrics with scores, training with batch and width."""
+
 import statistics
 import tracemalloc
 from functools import partial
@@ -31,6 +32,7 @@ def extra(function, device):
 
 def measure(device):
     """Time and memory as the work grows, drawn as figures/bench/scaling.* on axes where in proportion is straight."""
+
     def head(loss, classes):
         recipe = losses.recipe(loss)
         classifier = recipe.head(512, classes).to(device)
@@ -48,18 +50,32 @@ def measure(device):
 
     decades, found = [10**power for power in range(1, 9)], []
     for task, lines, sizes in (
-            ("classes of a head, 128 x 512", {loss: partial(head, loss) for loss in ("isomax", "isomaxplus", "dismax")},
-             decades[:4]),
-            ("scores of metrics.detection", {"ID and OOD": scores}, decades[3:]),
-            ("images per step, ResNet-18 of width 16", {"training": partial(step, width=16)}, (32, 64, 128, 256, 512)),
-            ("width of ResNet-18, 128 images", {"training": partial(step, 128)}, (8, 16, 32, 64))):
+        (
+            "classes of a head, 128 x 512",
+            {loss: partial(head, loss) for loss in ("isomax", "isomaxplus", "dismax")},
+            decades[:4],
+        ),
+        ("scores of metrics.detection", {"ID and OOD": scores}, decades[3:]),
+        ("images per step, ResNet-18 of width 16", {"training": partial(step, width=16)}, (32, 64, 128, 256, 512)),
+        ("width of ResNet-18, 128 images", {"training": partial(step, 128)}, (8, 16, 32, 64)),
+    ):
         place = "cpu" if scores in lines.values() else device
         for name, make in lines.items():
             work = {size: make(size) for size in sizes}
             ms = {size: 1e3 * statistics.median(times) for size, times in interleave(work, 3, place).items()}
-            found += [{"task": task, "line": name, "size": size, "alternative": f"{name}, {size:,}", "ms": ms[size],
-                       "ratio": size / ms[size] * ms[sizes[0]] / sizes[0], "peak": None,
-                       "mib": extra(work[size], place) / 2**20} for size in sizes]
+            found += [
+                {
+                    "task": task,
+                    "line": name,
+                    "size": size,
+                    "alternative": f"{name}, {size:,}",
+                    "ms": ms[size],
+                    "ratio": size / ms[size] * ms[sizes[0]] / sizes[0],
+                    "peak": None,
+                    "mib": extra(work[size], place) / 2**20,
+                }
+                for size in sizes
+            ]
     draw(found, machine(device))
     return found
 
@@ -77,8 +93,9 @@ def draw(found, machine):
     for column, task in zip(axes.T, tasks):
         for ax, quantity, label in zip(column, ("ms", "mib"), ("time in ms", "extra memory in MiB")):
             for name in dict.fromkeys(row["line"] for row in found if row["task"] == task):
-                x, y = zip(*[(row["size"], row[quantity]) for row in found
-                             if (row["task"], row["line"]) == (task, name)])
+                x, y = zip(
+                    *[(row["size"], row[quantity]) for row in found if (row["task"], row["line"]) == (task, name)]
+                )
                 plain = {"color": "black", "marker": "o", "label": name}
                 ax.plot(x, y, **looks([name])[name] if name in LOSS_LOOKS else plain)
             ax.plot(x, np.multiply(x, y[-1] / x[-1]), color="gray", linestyle=":", label="in proportion")
@@ -87,6 +104,7 @@ def draw(found, machine):
             ax.xaxis.minorticks_off()
         column[1].set_xlabel(task)
     axes[0, 0].legend()
-    path = save_figure(fig, "scaling", "bench", command="python -m ood_helpers bench scaling", machine=machine,
-                       rows=found)
+    path = save_figure(
+        fig, "scaling", "bench", command="python -m ood_helpers bench scaling", machine=machine, rows=found
+    )
     print(f"saved as {path}")

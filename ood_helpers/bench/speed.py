@@ -3,6 +3,7 @@
 Every row gives the median time, the median of the ratios taken round by round, and the share of what this machine's
 own matrix products (or copies) reach in the same run.
 """
+
 import os
 import platform
 import re
@@ -18,7 +19,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from .. import loop, losses, metrics, models
-
 from ..data import synthetic
 
 
@@ -38,9 +38,16 @@ def interleave(alternatives, rounds, device="cpu"):
 def rows(task, times, unit=1.0, work=None, peak=None):
     """A row per alternative: time in ms per ``unit``, how many times the first one's speed, share of the peak."""
     first = next(iter(times.values()))
-    return [{"task": task, "alternative": name, "ms": 1e3 * statistics.median(values) / unit,
-             "ratio": statistics.median(a / b for a, b in zip(first, values)),
-             "peak": work / statistics.median(values) / peak if work else None} for name, values in times.items()]
+    return [
+        {
+            "task": task,
+            "alternative": name,
+            "ms": 1e3 * statistics.median(values) / unit,
+            "ratio": statistics.median(a / b for a, b in zip(first, values)),
+            "peak": work / statistics.median(values) / peak if work else None,
+        }
+        for name, values in times.items()
+    ]
 
 
 @cache  # of the machine, not of what is compared on it
@@ -60,14 +67,20 @@ class PlainLoop:
         from PIL import Image
         from torchvision import transforms
 
-        transform = transforms.Compose([transforms.RandomCrop(images.shape[-1], 4), transforms.RandomHorizontalFlip(),
-                                        transforms.PILToTensor()])
+        transform = transforms.Compose(
+            [transforms.RandomCrop(images.shape[-1], 4), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
+        )
         arrays = images.permute(0, 2, 3, 1).numpy()
         pairs = [(array, int(label)) for array, label in zip(arrays, labels)]
         collate = torch.utils.data.default_collate
         self.loader = torch.utils.data.DataLoader(
-            pairs, batch_size, shuffle=True, drop_last=True, num_workers=4 if device != "cpu" else 0,
-            collate_fn=lambda batch: collate([(transform(Image.fromarray(a)).float(), label) for a, label in batch]))
+            pairs,
+            batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=4 if device != "cpu" else 0,
+            collate_fn=lambda batch: collate([(transform(Image.fromarray(a)).float(), label) for a, label in batch]),
+        )
         self.network, self.criterion, self.device = network.to(device), criterion, device
         self.optimise = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
 
@@ -91,8 +104,19 @@ def our_epoch(network, images, labels, batch_size, device):
 
     def epoch():
         loop.keep_memory()
-        loop.one_epoch(network, criterion, optimise, scheduler, images, labels, batch_size, generator, "crop_flip",
-                       loop.precision(torch.device(device)))
+        loop.one_epoch(
+            network,
+            criterion,
+            optimise,
+            scheduler,
+            images,
+            labels,
+            batch_size,
+            generator,
+            "crop_flip",
+            loop.precision(torch.device(device)),
+        )
+
     return epoch
 
 
@@ -111,26 +135,40 @@ def train(device, images=None, labels=None, names=("wrn_16_2", "resnet18_w16"), 
     images, labels = images[:count], labels[:count]
     peak, autocast = peaks(device), loop.precision(torch.device(device))
     for name in names:
+
         def network():
             return models.build(name, 10, (3, 32, 32), nn.Linear, 0.3 if "wrn" in name else 0.0)
+
         criterion, plain = losses.LogitNormLoss(0.04), network()
         for block in plain.modules():  # the papers' own dropout, not ours
             if isinstance(block, models.PreActivation):
                 block.dropout = nn.Dropout(0.3)
-        times = interleave({
-            "plain loop (PIL, float32)": PlainLoop(plain, criterion, images, labels, batch_size, device),
-            "ood_helpers": our_epoch(network(), images, labels, batch_size, device)}, rounds, device)
+        times = interleave(
+            {
+                "plain loop (PIL, float32)": PlainLoop(plain, criterion, images, labels, batch_size, device),
+                "ood_helpers": our_epoch(network(), images, labels, batch_size, device),
+            },
+            rounds,
+            device,
+        )
         with FlopCounterMode(display=False) as counter:
             criterion(network()(images[:2]), labels[:2]).backward()
-        found += rows(f"train {name}, ms per image", times, count, counter.get_total_flops() / 2 * count,
-                      peak["bfloat16" if isinstance(autocast, torch.autocast) else "float32"])
+        found += rows(
+            f"train {name}, ms per image",
+            times,
+            count,
+            counter.get_total_flops() / 2 * count,
+            peak["bfloat16" if isinstance(autocast, torch.autocast) else "float32"],
+        )
     return found
 
 
 def authors_loss(features, prototypes, scale, targets):
     """DisMax as published: every difference, then softmax and logarithm one after the other."""
-    distances = torch.cdist(F.normalize(features), F.normalize(prototypes),
-                            compute_mode="donot_use_mm_for_euclid_dist") / 2**0.5
+    distances = (
+        torch.cdist(F.normalize(features), F.normalize(prototypes), compute_mode="donot_use_mm_for_euclid_dist")
+        / 2**0.5
+    )
     distances = scale.abs() * distances
     probabilities = (-10 * (distances + distances.mean(1, keepdim=True))).softmax(1)
     return -probabilities[range(len(targets)), targets].log().mean()
@@ -144,11 +182,17 @@ def heads(device, sizes=((128, 512, 10), (128, 512, 100), (256, 512, 1000), (256
         targets = torch.randint(classes, (batch,), device=device)
         head = losses.DisMaxLossFirstPart(dim, classes).to(device).train()
         criterion, linear = losses.DisMaxLossSecondPart(head, None), nn.Linear(dim, classes, device=device)
-        times = interleave({
-            "torch.cdist, softmax, log": lambda: authors_loss(x, head.prototypes, head.distance_scale,
-                                                              targets).backward(),
-            "ood_helpers": lambda: criterion(head(x), targets).backward(),
-            "nn.Linear and cross-entropy": lambda: F.cross_entropy(linear(x), targets).backward()}, rounds, device)
+        times = interleave(
+            {
+                "torch.cdist, softmax, log": lambda: authors_loss(
+                    x, head.prototypes, head.distance_scale, targets
+                ).backward(),
+                "ood_helpers": lambda: criterion(head(x), targets).backward(),
+                "nn.Linear and cross-entropy": lambda: F.cross_entropy(linear(x), targets).backward(),
+            },
+            rounds,
+            device,
+        )
         found += rows(f"DisMax head ({batch}, {dim}, {classes})", times, 1, 6 * batch * dim * classes, peak)
     return found
 
@@ -158,9 +202,12 @@ def scikit_learn(id_scores, ood_scores):
 
     scores, labels = np.concatenate([id_scores, ood_scores]), np.repeat([1, 0], [len(id_scores), len(ood_scores)])
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
-    return {"auroc": roc_auc_score(labels, scores), "fpr95": fpr[np.argmax(tpr >= 0.95)],
-            "aupr_in": average_precision_score(labels, scores),
-            "aupr_out": average_precision_score(1 - labels, -scores)}
+    return {
+        "auroc": roc_auc_score(labels, scores),
+        "fpr95": fpr[np.argmax(tpr >= 0.95)],
+        "aupr_in": average_precision_score(labels, scores),
+        "aupr_out": average_precision_score(1 - labels, -scores),
+    }
 
 
 def pytorch_ood(id_scores, ood_scores):
@@ -181,6 +228,7 @@ def detection(device, sizes=(10_000, 100_000, 1_000_000), rounds=3):
         alternatives = {"scikit-learn's four calls": scikit_learn, "ood_helpers": metrics.detection}
         try:
             import pytorch_ood as _  # noqa: F401
+
             alternatives["pytorch-ood"] = pytorch_ood
         except ImportError:
             pass
@@ -195,9 +243,17 @@ def explorer(device):
     """Key press to changed pixels, in a real browser; prints a table of its own."""
     from . import explorer_latency as latency
 
-    return [{"task": f"explorer, {n:,} + {n:,}, key to pixels", "alternative": control,
-             "ms": float(np.median(values)), "ratio": float(np.median(times["null"]) / np.median(values)), "peak": None}
-            for n, times in latency.bench().items() for control, values in times.items()]
+    return [
+        {
+            "task": f"explorer, {n:,} + {n:,}, key to pixels",
+            "alternative": control,
+            "ms": float(np.median(values)),
+            "ratio": float(np.median(times["null"]) / np.median(values)),
+            "peak": None,
+        }
+        for n, times in latency.bench().items()
+        for control, values in times.items()
+    ]
 
 
 TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explorer}
@@ -208,9 +264,15 @@ def machine(device):
     name = platform.processor() or platform.machine()
     with suppress(OSError, TypeError):  # Linux tells more
         name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]
-    return {"device": torch.cuda.get_device_name() if device != "cpu" else name, "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(), "python": platform.python_version(), "torch": torch.__version__,
-            "numpy": np.__version__, "peaks": peaks(device)}
+    return {
+        "device": torch.cuda.get_device_name() if device != "cpu" else name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "peaks": peaks(device),
+    }
 
 
 def text(found):

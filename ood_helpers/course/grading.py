@@ -2,6 +2,7 @@
 
 No constant passes, and neither does the package's own helper in the student's place.
 """
+
 import copy
 import itertools
 import re
@@ -38,8 +39,11 @@ def run(answer, *inputs, but=("ood_helpers",)):
         result = answer(*inputs)
     except Exception as error:  # whatever a student's code raises belongs into the hint
         sys.setprofile(before)
-        shapes = ("" if not re.search("match|broadcast", str(error)) else
-                  " Print the shapes: does a sum or a norm need keepdim=True, or do class numbers need one_hot?")
+        shapes = (
+            ""
+            if not re.search("match|broadcast", str(error))
+            else " Print the shapes: does a sum or a norm need keepdim=True, or do class numbers need one_hot?"
+        )
         raise Hint(f"your function stops with {type(error).__name__}: {error}.{shapes}") from None
     finally:
         sys.setprofile(before)
@@ -80,8 +84,7 @@ def predicted(answer, measured, think):
         raise Hint(f"keep the {len(measured)} lines as they are and write one word behind each.")
     words = sorted(set(measured.values()))
     if open_ := [name for name, word in answer.items() if word not in words]:
-        raise Hint(f"{len(open_)} of {len(answer)} lines have no answer yet; each is one of: "
-                   f"{', '.join(words)}.")
+        raise Hint(f"{len(open_)} of {len(answer)} lines have no answer yet; each is one of: {', '.join(words)}.")
     right = sum(answer[name] == word for name, word in measured.items())
     if right < len(measured):
         raise Hint(f"{right} of {len(measured)} are right. {think}")

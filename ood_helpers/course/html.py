@@ -1,4 +1,5 @@
 """Cells of a notebook as HTML that fetches nothing: MathML, findings as captions, pictures in words."""
+
 import html
 import json
 import re
@@ -19,6 +20,7 @@ def tags(cell):
 
 
 # Text
+
 
 def formula(latex, display):
     """MathML of a formula, which browsers draw themselves.
@@ -63,14 +65,18 @@ def code(source, label="code"):
 
 # Outputs
 
+
 class Ready(str):
     """HTML already, where other strings are still text."""
 
 
 def passports(data="digits"):
     """What each saved figure shows, in words, from its passport; those of the paper-scale runs stand elsewhere."""
-    found = {path.stem: json.loads(path.read_text()) for folder in ("cifar10_jpeg", data)
-             for path in sorted(figures.folder(folder).glob("*.json"))}
+    found = {
+        path.stem: json.loads(path.read_text())
+        for folder in ("cifar10_jpeg", data)
+        for path in sorted(figures.folder(folder).glob("*.json"))
+    }
     return {name: passport["alt"] for name, passport in found.items() if passport.get("alt")}
 
 
@@ -102,8 +108,9 @@ def figure(content, caption):
 def text_of(printed):
     """Printed text as it came; tables, which are HTML already, as they are."""
     start = '<pre class="printed" tabindex="0" aria-label="printed">'
-    return "".join(part if isinstance(part, Ready) else f"{start}{html.escape(part.rstrip())}</pre>"
-                   for part in printed)
+    return "".join(
+        part if isinstance(part, Ready) else f"{start}{html.escape(part.rstrip())}</pre>" for part in printed
+    )
 
 
 def shown(cells, alts, live):
@@ -138,8 +145,11 @@ def address(finding, runs):
         before = f"{k}." if k else ""
         if match := re.match(r"(.+), (.+?): at threshold .* and [\d.]+ % of (.+?) are accepted", line):
             # One of several trainings carries its seed; one alone does not.
-            same = (name for name in runs if name == match[1] or name.startswith(f"{match[1]}, seed")
-                    or match[1].startswith(f"{name}, seed"))
+            same = (
+                name
+                for name in runs
+                if name == match[1] or name.startswith(f"{match[1]}, seed") or match[1].startswith(f"{name}, seed")
+            )
             run = next(same, "")
             parts |= {f"{before}run": run, f"{before}score": scores[match[2]], f"{before}ood": match[3]}
             page = "scores_pair" if k else "scores"
@@ -156,6 +166,7 @@ def address(finding, runs):
 
 
 # Pages
+
 
 def document(title, body, script="", kind="page"):
     style = (STATIC / "course.css").read_text(encoding="utf-8")

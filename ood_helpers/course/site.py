@@ -4,6 +4,7 @@
 the notebooks are read as they are committed, with their outputs. Slides and pages are plain HTML of our own;
 formulas become MathML and nothing is fetched, so that they open from a file.
 """
+
 import html
 import math
 import re
@@ -75,6 +76,7 @@ def slides(book, data="digits", live=None):
     Arrow keys, Page Up and Down, Home and End move; without a script the slides stand one below the other.
     `live`, where explorers stand beside the slides, gives the link to the one that a saved picture shows.
     """
+
     def still(finding, png):
         return picture(png, finding) + (live(finding) if live else ""), finding
 
@@ -90,8 +92,11 @@ def slides(book, data="digits", live=None):
             told += [prose(cell.source)] if cell.id.startswith("task-") else []
         else:
             told += shown(cells, alts, still)
-    body = "".join(f'<section tabindex="-1" aria-label="slide {k} of {len(told)}">{content}'
-                   f'<p class="place">{k} / {len(told)}</p></section>\n' for k, content in enumerate(told, 1))
+    body = "".join(
+        f'<section tabindex="-1" aria-label="slide {k} of {len(told)}">{content}'
+        f'<p class="place">{k} / {len(told)}</p></section>\n'
+        for k, content in enumerate(told, 1)
+    )
     return document(book.title, f"<main>\n{body}</main>", (STATIC / "slides.js").read_text(), "slides")
 
 
@@ -112,16 +117,20 @@ def explorers(runs=None):
     runs = runs or figures.settings().runs
     groups = lesson(Config(), ("softmax", "logitnorm"), 3, runs)
     others = [Config(loss=loss) for loss in ("meln", "isomax", "isomaxplus", "dismax", "dismax_fpr")]
-    others += [Config(loss="meln", loss_options={"positive_temperature": True}),
-               Config(loss="isomaxplus", loss_options={"entropic_scale": 10 / math.sqrt(2)})]  # DisMax's twin
+    others += [
+        Config(loss="meln", loss_options={"positive_temperature": True}),
+        Config(loss="isomaxplus", loss_options={"entropic_scale": 10 / math.sqrt(2)}),
+    ]  # DisMax's twin
     everything = [*groups["softmax"], *groups["logitnorm"], *fit_all(others, runs)]
     pair = ScoreExplorer(everything), ScoreExplorer(everything)
     pair[1].run = pair[1].choices["run"][3]  # LogitNorm beside softmax
     link(*pair, *SHARED)
-    return {"scores": ("Scores of every loss", [ScoreExplorer(everything)]),
-            "scores_pair": ("Two losses side by side", pair),
-            "norm": ("Norm and direction of one logit vector", [NormExplorer()]),
-            "playground": ("A network in the plane", [Playground()])}
+    return {
+        "scores": ("Scores of every loss", [ScoreExplorer(everything)]),
+        "scores_pair": ("Two losses side by side", pair),
+        "norm": ("Norm and direction of one logit vector", [NormExplorer()]),
+        "playground": ("A network in the plane", [Playground()]),
+    }
 
 
 def site(target="site", notebooks=None, live=None, data="digits"):
@@ -146,15 +155,21 @@ def site(target="site", notebooks=None, live=None, data="digits"):
 
     def frame(finding, _):
         page, here = place(finding)
-        return (f'<iframe src="{here}" title="{html.escape(live[page][0])}" loading="lazy"></iframe>'
-                + alone(finding)), finding
+        return (
+            f'<iframe src="{here}" title="{html.escape(live[page][0])}" loading="lazy"></iframe>' + alone(finding)
+        ), finding
 
     for k, book in enumerate(found):
         nav = _navigation(found[k - 1] if k else None, found[k + 1] if k + 1 < len(found) else None, book)
         body = "\n".join(_blocks(book, alts, frame))
         (target / f"{book.stem}.html").write_text(
-            document(book.title, f'<a class="skip" href="#content">Skip to the text</a>\n{nav}\n'
-                     f'<main id="content">\n{body}\n</main>\n{nav}'), encoding="utf-8")
+            document(
+                book.title,
+                f'<a class="skip" href="#content">Skip to the text</a>\n{nav}\n'
+                f'<main id="content">\n{body}\n</main>\n{nav}',
+            ),
+            encoding="utf-8",
+        )
         (target / f"{book.stem}_slides.html").write_text(slides(book, data, alone), encoding="utf-8")
     index = target / "index.html"
     index.write_text(_contents(found, live), encoding="utf-8")
@@ -167,8 +182,11 @@ def _navigation(before, after, book):
         return f'<a href="{other.stem}.html" rel="{rel}">{text}</a>' if other else "<span></span>"
 
     here = f'<span><a href="index.html">Contents</a> · <a href="{book.stem}_slides.html">Slides</a></span>'
-    links = [to(before, "prev", before and f"← {html.escape(before.title)}"), here,
-             to(after, "next", after and f"{html.escape(after.title)} →")]
+    links = [
+        to(before, "prev", before and f"← {html.escape(before.title)}"),
+        here,
+        to(after, "next", after and f"{html.escape(after.title)} →"),
+    ]
     return f'<nav aria-label="notebooks">{"".join(links)}</nav>'
 
 
@@ -199,10 +217,13 @@ def _contents(found, live):
     def slides_and_question(book):
         return f' (<a href="{book.stem}_slides.html">slides</a>){prose(book.question)}'
 
-    notebooks = "\n".join(item(book.stem, re.sub(r"^\d+[. ·]+", "", book.title), slides_and_question(book))
-                          for book in found)
+    notebooks = "\n".join(
+        item(book.stem, re.sub(r"^\d+[. ·]+", "", book.title), slides_and_question(book)) for book in found
+    )
     explorers = "\n".join(item(name, title) for name, (title, _) in live.items())
-    return document("What a network says about images it has never seen", f"""<main>
+    return document(
+        "What a network says about images it has never seen",
+        f"""<main>
 <h1>What a network says about images it has never seen</h1>
 <p>Eight notebooks on out-of-distribution detection, as pages: everything on them was computed, nothing is
 fetched. The explorers are alive without Python. To run the notebooks themselves, take the repository and type
@@ -215,4 +236,5 @@ fetched. The explorers are alive without Python. To run the notebooks themselves
 <ul>
 {explorers}
 </ul>
-</main>""")
+</main>""",
+    )

@@ -20,9 +20,8 @@ from urllib.request import Request, urlopen
 
 import torch
 
-from . import folders
-
 from .. import import_torchvision
+from . import folders
 
 OF_FILES = {"DTD": {}, "Places365": {"small": True}}  # torchvision decodes one by one; we take the paths
 
@@ -42,7 +41,7 @@ class Torchvision(NamedTuple):
         folder = root / name
         if self.dataset not in OF_FILES:
             return _arrays(self, name, folder)
-        opened = self.opened(name, folder)[-1 if ood else 0:]
+        opened = self.opened(name, folder)[-1 if ood else 0 :]
         paths, labels = zip(*(part[i] for part in opened for i in range(len(part))))
         images, kept = folders.decode(paths, name, root, size or (32, 32))
         train = sum(i < len(paths) - len(opened[-1]) for i in kept)
@@ -135,8 +134,10 @@ class Own(NamedTuple):
 
 def _missing(name, error, files, folder):
     reason = " ".join(str(error).split())  # torchvision's may have many lines
-    return FileNotFoundError(f"{name} could not be downloaded ({reason}); without a network, fetch {files} "
-                             f"elsewhere and put it into {folder}")
+    return FileNotFoundError(
+        f"{name} could not be downloaded ({reason}); without a network, fetch {files} "
+        f"elsewhere and put it into {folder}"
+    )
 
 
 def download(url, md5sum, file):
@@ -172,8 +173,10 @@ def _append(url, part, start):
         start = start if answer.status == 206 else 0
         length = answer.headers["Content-Length"]
         total = start + int(length) if length else None
-        with open(part, "ab" if start else "wb") as file, tqdm(
-                desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, leave=False) as bar:
+        with (
+            open(part, "ab" if start else "wb") as file,
+            tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, leave=False) as bar,
+        ):
             while some := answer.read(2**18):
                 bar.update(file.write(some))
             file.flush()

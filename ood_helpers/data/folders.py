@@ -38,12 +38,18 @@ def read(path, root, size=None, ood=False, test="test", cut=False):
     roots = [folder / part for part in parts[ood:]] or [folder]
     classes = subfolders(roots[0])
     if set(subfolders(roots[-1])) - set(classes):
-        raise ValueError(f"folder {whole}: {test}/ has classes that train/ has not: "
-                         f"{_some(sorted(set(subfolders(roots[-1])) - set(classes)))}")
+        raise ValueError(
+            f"folder {whole}: {test}/ has classes that train/ has not: "
+            f"{_some(sorted(set(subfolders(roots[-1])) - set(classes)))}"
+        )
     # the classes take turns, so that a set's first images, which training follows, are of all of them
-    files = [(file, label, root) for root in roots
-             for turn in zip_longest(*(_files(root / name) for name in classes))
-             for label, file in enumerate(turn) if file]
+    files = [
+        (file, label, root)
+        for root in roots
+        for turn in zip_longest(*(_files(root / name) for name in classes))
+        for label, file in enumerate(turn)
+        if file
+    ]
     if ood and not classes:
         classes, files = ["images"], [(file, 0, folder) for file in _files(roots[0])]
     if not files:
@@ -98,7 +104,7 @@ def _decode(stamps, what, root, size, cut):
                 pixels[len(kept)] = image
                 kept.append(i)
             _tell_skipped(paths, kept, what)
-            return torch.from_numpy(pixels[:len(kept)]), kept
+            return torch.from_numpy(pixels[: len(kept)]), kept
         _write(place, images, shape, what)
     pixels, kept = _mapped(place)
     _tell_skipped(paths, kept, what)
@@ -132,10 +138,13 @@ def _each(paths, one, large):
     """
     from tqdm.auto import tqdm
 
-    with (_no_bombs(), ThreadPoolExecutor(os.cpu_count() if large else 1) as pool,
-          tqdm(total=len(paths), desc="decoding", unit="image", delay=2, leave=False) as bar):
+    with (
+        _no_bombs(),
+        ThreadPoolExecutor(os.cpu_count() if large else 1) as pool,
+        tqdm(total=len(paths), desc="decoding", unit="image", delay=2, leave=False) as bar,
+    ):
         for start in range(0, len(paths), 256):
-            some = paths[start:start + 256]
+            some = paths[start : start + 256]
             for i, image in enumerate(pool.map(one, some) if large else map(one, some), start):
                 bar.update()
                 if image is not None:
@@ -186,8 +195,10 @@ def _write(place, images, shape, what):
             return
         size, free = f"{needed / 1e9:.1f} GB in {str(root)!r}", shutil.disk_usage(root).free
         if needed > free:
-            raise OSError(f"{what}: the pixels of {shape[0]} images of {shape[3]} x {shape[2]} take {size}, "
-                          f"where {free / 1e9:.1f} GB are free; make room or ask for a smaller size")
+            raise OSError(
+                f"{what}: the pixels of {shape[0]} images of {shape[3]} x {shape[2]} take {size}, "
+                f"where {free / 1e9:.1f} GB are free; make room or ask for a smaller size"
+            )
         print(f"{what}: decoded once, {size}")
         kept = []
         with beside(place) as staged:

@@ -44,12 +44,15 @@ class Chosen:
         return math.prod(self.shape)
 
     def split(self, size):
-        return (self[start:start + size] for start in range(0, len(self), size))
+        return (self[start : start + size] for start in range(0, len(self), size))
 
     def to(self, device):
         """All of it on another device, where it fits; on its own it stays unread."""
-        return self if torch.device(device).type == self.device.type else torch.cat(
-            [some.to(device) for some in self.split(4096)])
+        return (
+            self
+            if torch.device(device).type == self.device.type
+            else torch.cat([some.to(device) for some in self.split(4096)])
+        )
 
 
 def choose(images, index):
@@ -83,14 +86,18 @@ class ImageSet:
         images, labels, count = self.images, self.labels, len(self.images)
         fits = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
         if not (fits and images.numel()):
-            raise ValueError(f"{self.name}: images must be uint8 of shape (N, 1 or 3, H, W) with N > 0, "
-                             f"got {images.dtype} {tuple(images.shape)}")
+            raise ValueError(
+                f"{self.name}: images must be uint8 of shape (N, 1 or 3, H, W) with N > 0, "
+                f"got {images.dtype} {tuple(images.shape)}"
+            )
         if labels.dtype != torch.int64 or labels.shape != (count,):
-            raise ValueError(f"{self.name}: labels must be int64 of shape ({count},), "
-                             f"got {labels.dtype} {tuple(labels.shape)}")
+            raise ValueError(
+                f"{self.name}: labels must be int64 of shape ({count},), got {labels.dtype} {tuple(labels.shape)}"
+            )
         if labels.min() < 0 or labels.max() >= len(self.classes):
-            raise ValueError(f"{self.name}: labels must lie in 0..{len(self.classes) - 1}, "
-                             f"got {labels.min()}..{labels.max()}")
+            raise ValueError(
+                f"{self.name}: labels must lie in 0..{len(self.classes) - 1}, got {labels.min()}..{labels.max()}"
+            )
         for part, index in self.parts.items():
             if not len(index) or index.min() < 0 or index.max() >= count:
                 raise ValueError(f"{self.name}: part {part!r} is empty or points outside the {count} images")
@@ -140,8 +147,10 @@ class _Digits:
 
 
 def _mnist(dataset):
-    files = tuple(f"{dataset}/raw/{part}-ubyte.gz" for part in (
-        "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"))
+    files = tuple(
+        f"{dataset}/raw/{part}-ubyte.gz"
+        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    )
     return _Row(Torchvision(dataset, files), count=10)
 
 
@@ -155,12 +164,21 @@ SETS = {
     "digits": _Row(_Digits, count=10, known=6),
     "cifar10": _Row(Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)), ("cifar100", *_FAR), 10),
     "cifar100": _Row(Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR), 100),
-    "svhn": _Row(Torchvision("SVHN", ("train_32x32.mat", "test_32x32.mat"), "split", ("train", "test")),
-                 ("cifar10", "textures", "noise"), 10),
-    "textures": _Row(Torchvision("DTD", ("dtd/dtd-r1.0.1.tar.gz",), "split", ("train", "val", "test")),
-                     ("cifar10", "svhn", "noise"), 47),
-    "places365": _Row(Torchvision("Places365", ("filelist_places365-standard.tar", "val_256.tar"), "split",
-                                  ("val",)), ("cifar10", *_FAR), 365),
+    "svhn": _Row(
+        Torchvision("SVHN", ("train_32x32.mat", "test_32x32.mat"), "split", ("train", "test")),
+        ("cifar10", "textures", "noise"),
+        10,
+    ),
+    "textures": _Row(
+        Torchvision("DTD", ("dtd/dtd-r1.0.1.tar.gz",), "split", ("train", "val", "test")),
+        ("cifar10", "svhn", "noise"),
+        47,
+    ),
+    "places365": _Row(
+        Torchvision("Places365", ("filelist_places365-standard.tar", "val_256.tar"), "split", ("val",)),
+        ("cifar10", *_FAR),
+        365,
+    ),
     "mnist": _mnist("MNIST"),
     "fashion_mnist": _mnist("FashionMNIST"),
     "kmnist": _mnist("KMNIST"),
@@ -170,12 +188,16 @@ SETS = {
     "tinyimagenet_crop": _odin("avgm2u562itwpkl/Imagenet", "7c0827e4246c3718a5ee076e999e52e5", cut=True),
     "tinyimagenet_resize": _odin("kp3my3412u5k9rl/Imagenet_resize", "0f9ff11d45babf2eff5fe12281d1ac31"),
     "isun": _Row(Own("iSUN's images (no checksum of an archive is known)")),
-    "tiny_imagenet": _Row(Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-                                  "90528d7ca1a48142e341f4ef8d21d0de"), _FAR, 200),
-    "imagenet": _Row(Own("your own copy, train/ and val/ with class folders", (256, 256)),
-                     ("imagenet_o", "textures", "noise")),
-    "imagenet_o": _Row(Archive("https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
-                               "86bd7a50c1c4074fb18fc5f219d6d50b"), ("textures", "noise")),
+    "tiny_imagenet": _Row(
+        Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"), _FAR, 200
+    ),
+    "imagenet": _Row(
+        Own("your own copy, train/ and val/ with class folders", (256, 256)), ("imagenet_o", "textures", "noise")
+    ),
+    "imagenet_o": _Row(
+        Archive("https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar", "86bd7a50c1c4074fb18fc5f219d6d50b"),
+        ("textures", "noise"),
+    ),
 }
 
 
@@ -222,12 +244,13 @@ def load(name, root=None, known=None, size=None):
     if known == len(raw.classes):
         return ImageSet(name, raw.images, raw.labels, raw.classes, parts)
     keep = raw.labels < known
-    held_out = torch.nonzero(~keep[raw.train:]).flatten() + raw.train
+    held_out = torch.nonzero(~keep[raw.train :]).flatten() + raw.train
     near = _ood_set("near", choose(raw.images, held_out), raw.labels[held_out] - known, raw.classes[known:])
     position = keep.cumsum(0) - 1
     parts = {part: position[index[keep[index]]] for part, index in parts.items()}
-    return ImageSet(name, choose(raw.images, torch.nonzero(keep).flatten()), raw.labels[keep], raw.classes[:known],
-                    parts, near)
+    return ImageSet(
+        name, choose(raw.images, torch.nonzero(keep).flatten()), raw.labels[keep], raw.classes[:known], parts, near
+    )
 
 
 def load_ood(name, like, root=None):
@@ -250,8 +273,8 @@ def load_ood(name, like, root=None):
     if name in synthetic.FAR:
         return _ood_set(name, *getattr(synthetic, name)(like.shape))
     raw = _read(name, root, like.shape[1:], ood=True)
-    images = _fit(raw.images[raw.train:], like.shape, f"{name} to fit {like.name}")
-    return _ood_set(name, images, raw.labels[raw.train:], raw.classes)
+    images = _fit(raw.images[raw.train :], like.shape, f"{name} to fit {like.name}")
+    return _ood_set(name, images, raw.labels[raw.train :], raw.classes)
 
 
 def ood_names(name, known=None):
@@ -284,12 +307,14 @@ def folds(imageset, k=5, seed=0):
 def _parts(name, raw):
     everything = torch.arange(len(raw.labels))
     needed = 2 if raw.train else MIN_PER_CLASS
-    counts = raw.labels[:raw.train or None].bincount(minlength=len(raw.classes))
+    counts = raw.labels[: raw.train or None].bincount(minlength=len(raw.classes))
     if counts.min() < needed:
-        raise ValueError(f"{name}: class {raw.classes[counts.argmin()]!r} has {counts.min()} usable images, "
-                         f"at least {needed} are needed to train and validate with")
+        raise ValueError(
+            f"{name}: class {raw.classes[counts.argmin()]!r} has {counts.min()} usable images, "
+            f"at least {needed} are needed to train and validate with"
+        )
     if raw.train:
-        return _hold_out(raw.labels, everything[:raw.train], 10) | {"test": everything[raw.train:]}
+        return _hold_out(raw.labels, everything[: raw.train], 10) | {"test": everything[raw.train :]}
     pile = _deal(raw.labels, 5)
     return {"train": everything[pile > 1], "validation": everything[pile == 1], "test": everything[pile == 0]}
 
@@ -320,12 +345,13 @@ def _fit(images, shape, what):
     channels, height, width = shape
     if images.shape[1] > channels:
         weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-        images = torch.cat([(some * weights).sum(1, keepdim=True).round().byte()
-                            for some in images.split(4096)])  # floats are four times the size
+        images = torch.cat(
+            [(some * weights).sum(1, keepdim=True).round().byte() for some in images.split(4096)]
+        )  # floats are four times the size
     if images.shape[2:] != (height, width):
         scale = max(height / images.shape[2], width / images.shape[3])
         size = [max(side, round(old * scale)) for side, old in zip((height, width), images.shape[2:])]
         images = F.interpolate(images, size, mode="bilinear", antialias=True)
         top, left = (size[0] - height) // 2, (size[1] - width) // 2
-        images = images[:, :, top:top + height, left:left + width]
+        images = images[:, :, top : top + height, left : left + width]
     return images.expand(-1, channels, -1, -1).contiguous()

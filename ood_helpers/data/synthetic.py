@@ -10,11 +10,29 @@ FAR = ("letters", "patches", "noise")
 
 # Left out: what can be taken for a digit (O D Q o 0, I J l i j 1, Z z 2, S s 5, b G 6, B 8, g q 9).
 LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxy"
-FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique",
-         "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique",
-         "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic",
-         "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta",
-         "cmr10", "cmb10", "cmss10", "cmtt10", "cmti10")
+FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSansMono-Oblique",
+    "DejaVuSansMono-BoldOblique",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "DejaVuSerif-BoldItalic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralItalic",
+    "STIXGeneralBolIta",
+    "cmr10",
+    "cmb10",
+    "cmss10",
+    "cmtt10",
+    "cmti10",
+)
 
 
 @lru_cache(1)  # every training asks for them anew
@@ -106,8 +124,9 @@ def outliers(images, seed=0):
     (torch.Size([8, 1, 8, 8]), torch.uint8)
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or len(images) < 4:
-        raise ValueError(f"outliers need at least four uint8 images (N, C, H, W), got {images.dtype} "
-                         f"{tuple(images.shape)}")
+        raise ValueError(
+            f"outliers need at least four uint8 images (N, C, H, W), got {images.dtype} {tuple(images.shape)}"
+        )
     rng = np.random.default_rng(seed)
     pool = images[torch.from_numpy(rng.permutation(len(images)))]
     made, (height, width) = pool.clone(), (images.shape[2] // 2, images.shape[3] // 2)

@@ -1,4 +1,5 @@
 """Runs without their weights, small enough to be committed: what a network said, and how it got there."""
+
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,8 +23,15 @@ def keep(runs, folder, **facts):
         arrays |= {f"{number}/logits/{name}": z.astype(smallest_float(z)) for name, z in run.logits.items()}
         arrays |= {f"{number}/labels/{name}": y.astype(np.uint16) for name, y in run.labels.items()}
         told = json.loads((run.path / "config.json").read_bytes())
-        records.append({"config": asdict(run.config), "classes": run.classes, "shape": run.shape,
-                        "history": _short(run.history), "torch": told["torch"]})
+        records.append(
+            {
+                "config": asdict(run.config),
+                "classes": run.classes,
+                "shape": run.shape,
+                "history": _short(run.history),
+                "torch": told["torch"],
+            }
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "logits.npz", **arrays)
@@ -34,9 +42,18 @@ def kept(folder):
     """(runs, facts) as ``keep`` wrote them."""
     folder = Path(folder)
     told = json.loads((folder / "runs.json").read_bytes())
-    return [KeptRun(Config.from_dict(record["config"]), folder, tuple(record["classes"]), tuple(record["shape"]),
-                    record["history"], number, record["torch"])
-            for number, record in enumerate(told["runs"])], told["facts"]
+    return [
+        KeptRun(
+            Config.from_dict(record["config"]),
+            folder,
+            tuple(record["classes"]),
+            tuple(record["shape"]),
+            record["history"],
+            number,
+            record["torch"],
+        )
+        for number, record in enumerate(told["runs"])
+    ], told["facts"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +67,11 @@ class KeptRun(Run):
     def _arrays(self):
         start = f"{self.number}/"
         with np.load(self.path / "logits.npz", allow_pickle=False) as file:
-            return {key.removeprefix(start): file[key].astype(np.float32 if "/logits/" in key else np.int64)
-                    for key in file.files if key.startswith(start)}
+            return {
+                key.removeprefix(start): file[key].astype(np.float32 if "/logits/" in key else np.int64)
+                for key in file.files
+                if key.startswith(start)
+            }
 
 
 def _short(value):

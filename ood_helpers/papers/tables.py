@@ -1,4 +1,5 @@
 """The papers' tables: every system trained by its protocol, its numbers beside the published ones."""
+
 import csv
 import io
 from dataclasses import dataclass, field, replace
@@ -13,15 +14,21 @@ from .. import metrics, scores
 from ..config import PRESETS, Config
 from ..data.sets import SETS
 from ..loop import outputs
-from ..tables import latex_text, markdown_text, spread
 from ..sweeps import choose_temperature, fit_all
+from ..tables import latex_text, markdown_text, spread
 from ..training import pick_device
 
 MODELS = {"densenet_bc_100_12": "densenetbc100", "wrn_28_10": "wideresnet2810", "resnet18_224": "resnet18"}
 SCORES = {"mps": "msp", "mds": "min_distance", "es": "entropy"}  # the papers' names to ours
 ARCHIVES = {"imagenet_resize": "tinyimagenet_resize", "imagenet_crop": "tinyimagenet_crop"}  # as ODIN's unpack
-METRICS = {"accuracy": "accuracy", "ece": "ECE, calibrated", "auroc": "AUROC", "aupr": "AUPR (ID positive)",
-           "tnr_at_tpr95": "TNR at 95 % TPR", "fpr95": "FPR95 (ID positive)"}
+METRICS = {
+    "accuracy": "accuracy",
+    "ece": "ECE, calibrated",
+    "auroc": "AUROC",
+    "aupr": "AUPR (ID positive)",
+    "tnr_at_tpr95": "TNR at 95 % TPR",
+    "fpr95": "FPR95 (ID positive)",
+}
 LOWER_IS_BETTER = ("ece", "fpr95")
 
 
@@ -44,21 +51,42 @@ class Paper:
 
 _SOFTMAX, _LOGITNORM, _DISMAX = ("softmax", "msp"), ("logitnorm", "msp"), ("dismax_fpr", "mmles")
 PAPERS = {
-    "dismax": Paper("dismax", "dismax", ("densenet_bc_100_12", "resnet34", "wrn_28_10"),
-                    (_SOFTMAX, ("isomaxplus", "min_distance"), ("dismax", "mmles"), _DISMAX),
-                    {"cifar100": ("aupr",), "cifar10": ("aupr",), "svhn": ("aupr",), None: ("auroc", "fpr95")},
-                    only={"dismax": ("densenet_bc_100_12",)}),
-    "isomaxplus": Paper("isomaxplus", "isomax", ("densenet_bc_100_12", "resnet110"),
-                        (("softmax", "entropy"), ("isomax", "entropy"), ("isomaxplus", "min_distance")),
-                        {None: ("tnr_at_tpr95", "auroc")}),
+    "dismax": Paper(
+        "dismax",
+        "dismax",
+        ("densenet_bc_100_12", "resnet34", "wrn_28_10"),
+        (_SOFTMAX, ("isomaxplus", "min_distance"), ("dismax", "mmles"), _DISMAX),
+        {"cifar100": ("aupr",), "cifar10": ("aupr",), "svhn": ("aupr",), None: ("auroc", "fpr95")},
+        only={"dismax": ("densenet_bc_100_12",)},
+    ),
+    "isomaxplus": Paper(
+        "isomaxplus",
+        "isomax",
+        ("densenet_bc_100_12", "resnet110"),
+        (("softmax", "entropy"), ("isomax", "entropy"), ("isomaxplus", "min_distance")),
+        {None: ("tnr_at_tpr95", "auroc")},
+    ),
     "logitnorm": Paper("logitnorm", "logitnorm", ("wrn_40_2",), (_SOFTMAX, _LOGITNORM), {None: ("fpr95", "auroc")}),
     # four scores read the one softmax network; DisMax† is not on the leaderboard and stands beside it
-    "openood": Paper("openood_v1.5", "openood", ("resnet18",),
-                     (_SOFTMAX, ("softmax", "odin"), ("softmax", "mahalanobis"), ("softmax", "knn"),
-                      ("softmax", "gradnorm"), _LOGITNORM, _DISMAX), {None: ("auroc",)},
-                     {"near": ("cifar100", "tiny_imagenet"), "far": ("mnist", "svhn", "textures", "places365")}),
-    "meln": Paper("meln", "meln", ("resnet50_pretrained",), (_SOFTMAX, _LOGITNORM, ("meln", "msp")),
-                  {None: ("fpr95", "auroc")}),
+    "openood": Paper(
+        "openood_v1.5",
+        "openood",
+        ("resnet18",),
+        (
+            _SOFTMAX,
+            ("softmax", "odin"),
+            ("softmax", "mahalanobis"),
+            ("softmax", "knn"),
+            ("softmax", "gradnorm"),
+            _LOGITNORM,
+            _DISMAX,
+        ),
+        {None: ("auroc",)},
+        {"near": ("cifar100", "tiny_imagenet"), "far": ("mnist", "svhn", "textures", "places365")},
+    ),
+    "meln": Paper(
+        "meln", "meln", ("resnet50_pretrained",), (_SOFTMAX, _LOGITNORM, ("meln", "msp")), {None: ("fpr95", "auroc")}
+    ),
 }
 
 
@@ -70,8 +98,10 @@ def published():
         for row in csv.DictReader(file):
             unit, score = 100 if row["metric"] == "ece" else 1, SCORES.get(row["score"], row["score"])
             values = found.setdefault((*(row[name] for name in ("source", "id_dataset", "model", "method")), score), {})
-            values[row["ood_dataset"], row["metric"]] = (unit * float(row["mean"]),
-                                                         unit * float(row["std"]) if row["std"] else None)
+            values[row["ood_dataset"], row["metric"]] = (
+                unit * float(row["mean"]),
+                unit * float(row["std"]) if row["std"] else None,
+            )
     return found
 
 
@@ -107,14 +137,20 @@ def beside(paper, id_set, model, loss, score, own):
     """
     model = MODELS.get(model, model)
     exact = any(key[:3] == (paper.source, id_set, model) for key in published())
-    rows = [(key[0], key[2], values) for key, values in published().items()
-            if key[1] == id_set and key[3:] == (loss, score) and (key[2] == model or not exact)]
+    rows = [
+        (key[0], key[2], values)
+        for key, values in published().items()
+        if key[1] == id_set and key[3:] == (loss, score) and (key[2] == model or not exact)
+    ]
     rows.sort(key=lambda row: (row[0] != paper.source, -len(commonprefix([row[1], model]))))
     found = {}
     for source, other, values in rows:
         where = ", ".join([source] * (source != paper.source) + [other] * (other != model))
-        found |= {key: (*value, where) for key, value in values.items()
-                  if key not in found and (source == paper.source or key in own)}
+        found |= {
+            key: (*value, where)
+            for key, value in values.items()
+            if key not in found and (source == paper.source or key in own)
+        }
     return found
 
 
@@ -149,7 +185,8 @@ def systems(name, seeds=5, quick=False, faithful=False, runs="runs", device=None
             if loss == "logitnorm":
                 usual = dict(protocol.get("loss_options", ())).get("temperature", 0.04)
                 best = given.get("temperature") or (
-                    usual if faithful or quick else choose_temperature(config, runs=runs, device=device)[0])
+                    usual if faithful or quick else choose_temperature(config, runs=runs, device=device)[0]
+                )
                 config = replace(config, loss_options={"temperature": best})
             planned.append((model, loss, score, [replace(config, seed=seed) for seed in range(seeds)]))
     configs = list(dict.fromkeys(config for *_, group in planned for config in group))
@@ -171,8 +208,11 @@ def scores_of(run, score, device=None):
     if "train" not in run.features:  # a run leaves them out, as they are many and quickly made again
         run.features["train"] = outputs(network, images)[0].cpu().numpy()
     train = torch.from_numpy(run.features["train"])
-    of_features = (partial(scores.mahalanobis, train.to(device), labels.to(device)) if score == "mahalanobis"
-                   else partial(scores.knn, train.to(device), k=min(50, len(train))))
+    of_features = (
+        partial(scores.mahalanobis, train.to(device), labels.to(device))
+        if score == "mahalanobis"
+        else partial(scores.knn, train.to(device), k=min(50, len(train)))
+    )
     return {name: of_features(torch.from_numpy(run.features[name]).to(device)).cpu().numpy() for name in names}
 
 
@@ -210,9 +250,16 @@ def rows(name, trained, faithful=False, device=None):
         data = known_as(config.data)
         id_set = data if any(key[:2] == (paper.source, data) for key in published()) else paper.data
         own = {key: [v[key] for v in values] for key in values[0]}
-        found.append({"config": config, "system": f"{config.label} [{score}]", "n": len(group), "own": own,
-                      "published": beside(paper, id_set, model, loss, score, own),
-                      "same": data == id_set and config.known is None and config.limit is None})
+        found.append(
+            {
+                "config": config,
+                "system": f"{config.label} [{score}]",
+                "n": len(group),
+                "own": own,
+                "published": beside(paper, id_set, model, loss, score, own),
+                "same": data == id_set and config.known is None and config.limit is None,
+            }
+        )
     return found
 
 
@@ -220,10 +267,15 @@ def quantities(rows, name):
     """The columns: accuracy, ECE, then what the paper prints of each group and of each OOD set that is in none."""
     paper = PAPERS[name]
     grouped = {ood for members in (paper.groups or {}).values() for ood in members}
-    sets = dict.fromkeys([*(paper.groups or ()), *(
-        ood for row in rows for ood, _ in [*row["published"], *row["own"]] if ood != "-" and ood not in grouped)])
+    sets = dict.fromkeys(
+        [
+            *(paper.groups or ()),
+            *(ood for row in rows for ood, _ in [*row["published"], *row["own"]] if ood != "-" and ood not in grouped),
+        ]
+    )
     return [("-", "accuracy"), ("-", "ece")] + [
-        (ood, metric) for ood in sets for metric in paper.metrics.get(ood, paper.metrics[None])]
+        (ood, metric) for ood in sets for metric in paper.metrics.get(ood, paper.metrics[None])
+    ]
 
 
 def cells(rows, columns):
@@ -233,8 +285,11 @@ def cells(rows, columns):
         line = []
         for key in columns:
             own, told = row["own"].get(key), row["published"].get(key)
-            rivals = [mean(other["own"][key]) for other in rows
-                      if other["config"].model == row["config"].model and key in other["own"]]
+            rivals = [
+                mean(other["own"][key])
+                for other in rows
+                if other["config"].model == row["config"].model and key in other["own"]
+            ]
             best = own is not None and mean(own) == (min if key[1] in LOWER_IS_BETTER else max)(rivals)
             theirs = gap = ""
             if told:
@@ -255,8 +310,11 @@ def heading(key):
 def markdown(rows, name):
     """Ours, the published value and the difference in columns of their own; the best of each model in bold."""
     columns = quantities(rows, name)
-    titles = [f"{title}{part}" for title in (markdown_text(heading(key)) for key in columns)
-              for part in ("", " (published)", " (difference)")]
+    titles = [
+        f"{title}{part}"
+        for title in (markdown_text(heading(key)) for key in columns)
+        for part in ("", " (published)", " (difference)")
+    ]
     lines = [f"| model | system | n | {' | '.join(titles)} |", "|---" * (3 + len(titles)) + "|"]
     for row, line in zip(rows, cells(rows, columns)):
         parts = [text for own, told, gap, best in line for text in (f"**{own}**" if best else own, told, gap)]
@@ -267,15 +325,23 @@ def markdown(rows, name):
 def latex(rows, name):
     r"""The same for a paper, with booktabs: ``\usepackage{booktabs}``."""
     columns = quantities(rows, name)
-    lines = [r"\begin{tabular}{ll" + "rrr" * len(columns) + "}", r"\toprule",
-             "model & system & " + " & ".join(rf"\multicolumn{{3}}{{c}}{{{latex_text(heading(key))}}}"
-                                              for key in columns) + r" \\",
-             "& & " + " & ".join(["ours & published & diff."] * len(columns)) + r" \\", r"\midrule"]
+    lines = [
+        r"\begin{tabular}{ll" + "rrr" * len(columns) + "}",
+        r"\toprule",
+        "model & system & "
+        + " & ".join(rf"\multicolumn{{3}}{{c}}{{{latex_text(heading(key))}}}" for key in columns)
+        + r" \\",
+        "& & " + " & ".join(["ours & published & diff."] * len(columns)) + r" \\",
+        r"\midrule",
+    ]
     for i, (row, line) in enumerate(zip(rows, cells(rows, columns))):
         if i and row["config"].model != rows[i - 1]["config"].model:
             lines.append(r"\midrule")
-        parts = [latex_text(text) if not (best and text is own) else rf"\textbf{{{latex_text(text)}}}"
-                 for own, told, gap, best in line for text in (own, told, gap)]
+        parts = [
+            latex_text(text) if not (best and text is own) else rf"\textbf{{{latex_text(text)}}}"
+            for own, told, gap, best in line
+            for text in (own, told, gap)
+        ]
         lines.append(" & ".join([latex_text(row["config"].model), latex_text(row["system"]), *parts]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {note(rows, name)}"])
 
@@ -284,14 +350,24 @@ def comma_separated(rows, name):
     """One line per system and quantity; empty where there is no run or no published value."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "system", "set", "metric", "n", "mean", "values", "published", "published_std",
-                     "published_of"])
+    writer.writerow(
+        ["model", "system", "set", "metric", "n", "mean", "values", "published", "published_std", "published_of"]
+    )
     for row in rows:
         for key in quantities(rows, name):
             own, (value, deviation, where) = row["own"].get(key), row["published"].get(key, (None, None, ""))
-            writer.writerow([row["config"].model, row["system"], *key, row["n"] if own else "",
-                             f"{mean(own):.4f}" if own else "", " ".join(f"{v:.4f}" for v in own or []),
-                             *("" if v is None else f"{v:g}" for v in (value, deviation)), where])
+            writer.writerow(
+                [
+                    row["config"].model,
+                    row["system"],
+                    *key,
+                    row["n"] if own else "",
+                    f"{mean(own):.4f}" if own else "",
+                    " ".join(f"{v:.4f}" for v in own or []),
+                    *("" if v is None else f"{v:g}" for v in (value, deviation)),
+                    where,
+                ]
+            )
     return text.getvalue()
 
 
@@ -301,19 +377,28 @@ def note(rows, name):
     protocol, models = PRESETS[paper.preset], sorted({row["config"].model for row in rows})
     told = []
     if config.limit is not None:
-        told.append(f"At most {config.limit} images of each part and {config.epochs} epochs, a test that everything "
-                    "runs; these numbers mean nothing.")
+        told.append(
+            f"At most {config.limit} images of each part and {config.epochs} epochs, a test that everything "
+            "runs; these numbers mean nothing."
+        )
     elif config.epochs != protocol["epochs"] or set(models) - set(paper.models):
-        told.append(f"Ours are {', '.join(models)}, trained for {config.epochs} epochs; the protocol's are "
-                    f"{', '.join(paper.models)}, for {protocol['epochs']}. A difference tells of that too.")
+        told.append(
+            f"Ours are {', '.join(models)}, trained for {config.epochs} epochs; the protocol's are "
+            f"{', '.join(paper.models)}, for {protocol['epochs']}. A difference tells of that too."
+        )
     if not rows[0]["same"]:
         told.append(f"Published values are for {paper.data}, ours for {config.data}; there is no difference to give.")
     if any(where for row in rows for *_, where in row["published"].values()):
         told.append("Brackets behind a published value: of another network or paper than the row's.")
     for group, members in (paper.groups or {}).items():
         told.append(f"{group} is the mean over {', '.join(members)}; blank unless all were measured.")
-    told.append(f"Percent, mean ± standard deviation over n = {n} independently seeded trainings; ID is the positive "
-                "class of AUPR, FPR95 and TNR.")
-    told.append("Faithful: epoch and temperature chosen on the test part, as the authors do, which is a leak."
-                if config.select == "test" else "Every choice is made on a validation part.")
+    told.append(
+        f"Percent, mean ± standard deviation over n = {n} independently seeded trainings; ID is the positive "
+        "class of AUPR, FPR95 and TNR."
+    )
+    told.append(
+        "Faithful: epoch and temperature chosen on the test part, as the authors do, which is a leak."
+        if config.select == "test"
+        else "Every choice is made on a validation part."
+    )
     return " ".join(told)

@@ -1,10 +1,12 @@
 """What every widget shares: a script, a still picture for readers without a kernel, a page of its own, and `link`."""
+
 from pathlib import Path
 
 import anywidget
 import traitlets as t
 
-from . import page as pages, static_figures as stills
+from . import page as pages
+from . import static_figures as stills
 
 
 class Widget(anywidget.AnyWidget):
@@ -76,6 +78,7 @@ def link(first, second, *names):
         ipywidgets.jslink((first, name), (second, name))
         first.links = (*first.links, (second, name))
         for source, target in ((first, second), (second, first)):
+
             def follow(change, target=target):
                 # What comes from the browser is shared there already: an echo from here would fight the moving hand.
                 if not change.owner._property_lock:

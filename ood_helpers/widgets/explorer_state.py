@@ -3,6 +3,7 @@
 static/core.js says the same in JavaScript, where no kernel is needed; a test holds the two together. Nothing here knows
 of widgets.
 """
+
 import math
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ import numpy as np
 from .. import metrics, scores
 
 BINS, PICKED = 60, 12
-GRID = 2.0 ** 36  # rows with the same logits in another order differ in the last digit, and must tie
+GRID = 2.0**36  # rows with the same logits in another order differ in the last digit, and must tie
 
 
 @dataclass
@@ -54,10 +55,23 @@ class Data:
     def thinned(self, budget):
         """Every k-th image, so that the logits fit into so many bytes; k is 1 where they do anyway."""
         k = -(-self.bytes // budget)
-        tracks = [Track(track.name, track.score, track.epochs, {
-            name: [part[::k] for part in parts] for name, parts in track.logits.items()}) for track in self.tracks]
-        return k, Data(tracks, self.id, self.oods, self.classes, None if self.labels is None else self.labels[::k],
-                       self.images and (lambda name: self.images(name)[::k]))
+        tracks = [
+            Track(
+                track.name,
+                track.score,
+                track.epochs,
+                {name: [part[::k] for part in parts] for name, parts in track.logits.items()},
+            )
+            for track in self.tracks
+        ]
+        return k, Data(
+            tracks,
+            self.id,
+            self.oods,
+            self.classes,
+            None if self.labels is None else self.labels[::k],
+            self.images and (lambda name: self.images(name)[::k]),
+        )
 
     def pack(self):
         """(what a browser must know as JSON, all logits as one buffer)."""
@@ -70,8 +84,15 @@ class Data:
                     blob += part.tobytes()
             runs.append({"name": track.name, "score": track.score, "epochs": track.epochs, "sets": sets})
         labels = None if self.labels is None else self.labels.tolist()
-        return {"runs": runs, "id": self.id, "oods": self.oods, "classes": self.classes, "labels": labels,
-                "has_images": self.images is not None, "in_kernel": False}, bytes(blob)
+        return {
+            "runs": runs,
+            "id": self.id,
+            "oods": self.oods,
+            "classes": self.classes,
+            "labels": labels,
+            "has_images": self.images is not None,
+            "in_kernel": False,
+        }, bytes(blob)
 
     def remember(self, key, make):
         if key not in self.cache:
@@ -143,9 +164,11 @@ def axis_range(name, classes, temperature, extremes):
     max_low, max_high, mean_low, sum_low, sum_high, _ = extremes
     t, width = temperature, np.log(classes)
     low, high = {
-        "msp": (1 / classes, 1), "entropy": (-width, 0),
+        "msp": (1 / classes, 1),
+        "entropy": (-width, 0),
         "energy": (max(max_low, mean_low + t * width), max_high + t * width),
-        "mmls": (sum_low / t, sum_high / t), "mmles": (sum_low / t - width, sum_high / t),
+        "mmls": (sum_low / t, sum_high / t),
+        "mmles": (sum_low / t - width, sum_high / t),
         "mmleps": (sum_low / t - width + 1 / classes, sum_high / t + 1),
     }.get(name, (max_low / t, max_high / t))
     return (low, high) if high > low else (low - 0.5, high + 0.5)
@@ -153,8 +176,10 @@ def axis_range(name, classes, temperature, extremes):
 
 def extremes(track, sets):
     parts = [part.astype(np.float64) for name in sets for part in track.logits[name]]
-    top, mean, norm = (np.concatenate([f(z) for z in parts]) for f in (
-        lambda z: z.max(1), lambda z: z.mean(1), lambda z: np.sqrt((z * z).sum(1))))
+    top, mean, norm = (
+        np.concatenate([f(z) for z in parts])
+        for f in (lambda z: z.max(1), lambda z: z.mean(1), lambda z: np.sqrt((z * z).sum(1)))
+    )
     both = top + mean
     return [float(x) for x in (top.min(), top.max(), mean.min(), both.min(), both.max(), norm.max() or 1)]
 
@@ -196,18 +221,31 @@ def _picture(data, track, epoch, ood, score, temperature):
     ranks = [rank(z, score, temperature) for z in logits]
     ascending, edges = [np.sort(r) for r in ranks], edges_of(score, low, high)
     counts = [histogram(r, edges) for r in ascending]
-    final = counts if epoch == len(track.epochs) - 1 else [
-        histogram(np.sort(rank(track.logits[name][-1], score, temperature)), edges) for name in pair]
+    final = (
+        counts
+        if epoch == len(track.epochs) - 1
+        else [histogram(np.sort(rank(track.logits[name][-1], score, temperature)), edges) for name in pair]
+    )
     peak = max(max(c) / sum(c) for c in final)  # the last epoch's: one height for all, and early bars may leave it
     steps = [ends[5] * (k + 1) / (BINS // 2) for k in range(BINS // 2 - 1)]
     norms = [histogram(np.sort(np.sqrt((z.astype(np.float64) ** 2).sum(1))), steps) for z in logits]
     labelled = data.labels is not None
-    return {"ranks": ranks, "ascending": ascending, "edges": edges,
-            "both": [metrics.detection(*ranks, p) for p in ("id", "ood")],
-            "shown": {"low": low, "high": high, "peak": peak, "counts": dict(zip(("id", "ood"), counts)),
-                      "sizes": [len(r) for r in ranks], "curve": _curve(*ascending),
-                      "norms": {"id": norms[0], "ood": norms[1], "high": ends[5]},
-                      "accuracy": metrics.accuracy(logits[0], data.labels[:len(logits[0])]) if labelled else None}}
+    return {
+        "ranks": ranks,
+        "ascending": ascending,
+        "edges": edges,
+        "both": [metrics.detection(*ranks, p) for p in ("id", "ood")],
+        "shown": {
+            "low": low,
+            "high": high,
+            "peak": peak,
+            "counts": dict(zip(("id", "ood"), counts)),
+            "sizes": [len(r) for r in ranks],
+            "curve": _curve(*ascending),
+            "norms": {"id": norms[0], "ood": norms[1], "high": ends[5]},
+            "accuracy": metrics.accuracy(logits[0], data.labels[: len(logits[0])]) if labelled else None,
+        },
+    }
 
 
 def _pick(data, track, epoch, state, name, ranks, edges):
@@ -216,9 +254,19 @@ def _pick(data, track, epoch, state, name, ranks, edges):
     here = inside[np.argsort(-ranks[inside], kind="stable")]
     chosen = here[(np.arange(min(PICKED, len(here))) * max(1, len(here) / PICKED)).astype(int)]
     labels = data.labels if name == data.id else None
-    return {"set": name, "total": len(inside), "items": [
-        {"index": int(i), "score": float(values[i]), "prediction": int(track.logits[name][epoch][i].argmax()),
-         "label": None if labels is None else int(labels[i])} for i in chosen]}
+    return {
+        "set": name,
+        "total": len(inside),
+        "items": [
+            {
+                "index": int(i),
+                "score": float(values[i]),
+                "prediction": int(track.logits[name][epoch][i].argmax()),
+                "label": None if labels is None else int(labels[i]),
+            }
+            for i in chosen
+        ],
+    }
 
 
 def prepare(state, data):
@@ -251,13 +299,23 @@ def compute(state, data):
     """
     track, epoch, ready = prepare(state, data)
     positive, score = state["positive"], state["score"]
-    at = (threshold_for(*ready["ascending"], positive, state["target"]) if state["threshold"] is None
-          else ranked(score, state["threshold"]))
+    at = (
+        threshold_for(*ready["ascending"], positive, state["target"])
+        if state["threshold"] is None
+        else ranked(score, state["threshold"])
+    )
     chosen = ready["both"][metrics.POSITIVES.index(positive)]
-    picked = None if state["bin"] is None else [
-        _pick(data, track, epoch, state, name, ranks, ready["edges"])
-        for name, ranks in zip((data.id, state["ood"]), ready["ranks"])]
+    picked = (
+        None
+        if state["bin"] is None
+        else [
+            _pick(data, track, epoch, state, name, ranks, ready["edges"])
+            for name, ranks in zip((data.id, state["ood"]), ready["ranks"])
+        ]
+    )
     return ready["shown"] | {
         "accepted": [int(count_from(r, at)) for r in ready["ascending"]],
         "threshold": float(shown(score, at)) if state["threshold"] is None else state["threshold"],
-        "metrics": {name: chosen[name] for name in ("auroc", "aupr_in", "aupr_out", "fpr95")}, "picked": picked}
+        "metrics": {name: chosen[name] for name in ("auroc", "aupr_in", "aupr_out", "fpr95")},
+        "picked": picked,
+    }

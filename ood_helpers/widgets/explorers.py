@@ -4,20 +4,30 @@ Each keeps its state in traits, draws itself in the browser (static/*.js) and ca
 `to_html(path)` writes one self-contained page, `static()` gives a Matplotlib figure of the state it is in,
 `finding()` says in a sentence what is seen.
 """
+
 import numpy as np
 import torch
 import traitlets as t
 
 from .. import losses, metrics, scores
-
-from . import page as pages, static_figures as stills, points2d as toys
-from .explorer_state import BINS, Data, Track, compute, half, said
+from . import page as pages
+from . import points2d as toys
+from . import static_figures as stills
 from .base import Widget, link
+from .explorer_state import BINS, Data, Track, compute, half, said
 
 __all__ = ["NormExplorer", "Playground", "ScoreExplorer", "link"]
 
-NAMES = {"msp": "MSP (top probability)", "max_logit": "Max logit", "energy": "Energy", "entropy": "Negative entropy",
-         "min_distance": "Minimum distance", "mmls": "MMLS", "mmles": "MMLES", "mmleps": "MMLEPS"}  # as they are shown
+NAMES = {
+    "msp": "MSP (top probability)",
+    "max_logit": "Max logit",
+    "energy": "Energy",
+    "entropy": "Negative entropy",
+    "min_distance": "Minimum distance",
+    "mmls": "MMLS",
+    "mmles": "MMLES",
+    "mmleps": "MMLEPS",
+}  # as they are shown
 BUDGET = 8_000_000  # bytes of float16 logits that are sent to the browser; above it the kernel sends summaries
 
 
@@ -56,8 +66,19 @@ class ScoreExplorer(Widget):
         self._open(_of_runs(runs), state)
 
     @classmethod
-    def from_logits(cls, id_logits, ood_logits, labels=None, classes=None, images=None, snapshots=None, name="model",
-                    id_name="ID", score="msp", **state):
+    def from_logits(
+        cls,
+        id_logits,
+        ood_logits,
+        labels=None,
+        classes=None,
+        images=None,
+        snapshots=None,
+        name="model",
+        id_name="ID",
+        score="msp",
+        **state,
+    ):
         """An explorer of any model's logits (N, C): of ID images, and of OOD ones as an array or {name: array}.
 
         labels (N,) of the ID images; classes, C names; images {set: uint8 (N, ch, H, W)} of every set; snapshots
@@ -104,9 +125,13 @@ class ScoreExplorer(Widget):
     def _answer(self, _, message, buffers):
         asked = [(name, indices) for name, indices in message["sets"] if name in (self.data.id, *self.data.oods)]
         pixels = [self.data.tiles(name, indices) for name, indices in asked]
-        self.send({"kind": "images", "sets": [[name, indices, [p.shape[2], p.shape[1]]]
-                                              for (name, indices), p in zip(asked, pixels)]},
-                  [p.tobytes() for p in pixels])
+        self.send(
+            {
+                "kind": "images",
+                "sets": [[name, indices, [p.shape[2], p.shape[1]]] for (name, indices), p in zip(asked, pixels)],
+            },
+            [p.tobytes() for p in pixels],
+        )
 
     def for_page(self):
         k, data = self.data.thinned(BUDGET)
@@ -126,9 +151,11 @@ class ScoreExplorer(Widget):
         """What is seen, in one sentence."""
         view = self.summary
         accepted = [f"{100 * a / n:.1f} %" for a, n in zip(view["accepted"], view["sizes"])]
-        return (f"{self.run}, {NAMES[self.score]}: at threshold {said(view['threshold'])}, {accepted[0]} of ID and "
-                f"{accepted[1]} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, "
-                f"FPR95 ({self.positive.upper()} positive) {100 * view['metrics']['fpr95']:.1f} %.")
+        return (
+            f"{self.run}, {NAMES[self.score]}: at threshold {said(view['threshold'])}, {accepted[0]} of ID and "
+            f"{accepted[1]} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, "
+            f"FPR95 ({self.positive.upper()} positive) {100 * view['metrics']['fpr95']:.1f} %."
+        )
 
 
 class NormExplorer(Widget):
@@ -171,15 +198,19 @@ class NormExplorer(Widget):
         across = rest / np.linalg.norm(rest)
         angle = float(np.degrees(np.arctan2(max(z @ across, 0), z @ aligned)))
         norm = float(np.clip(np.linalg.norm(z), 0.1, 20))
-        super().__init__(**{"angle": angle, "norm": norm} | state, meta={
-            "classes": classes, "target": int(target), "aligned": aligned.tolist(), "across": across.tolist()})
+        super().__init__(
+            **{"angle": angle, "norm": norm} | state,
+            meta={"classes": classes, "target": int(target), "aligned": aligned.tolist(), "across": across.tolist()},
+        )
 
     @property
     def summary(self):
         """z, softmax probabilities, loss, gradient in z and its part along z, by autograd through the losses."""
         turn, kind = np.radians(self.angle), losses.recipe(self.loss)
-        z = torch.tensor(self.norm * (np.cos(turn) * np.array(self.meta["aligned"])
-                                      + np.sin(turn) * np.array(self.meta["across"])), requires_grad=True)
+        z = torch.tensor(
+            self.norm * (np.cos(turn) * np.array(self.meta["aligned"]) + np.sin(turn) * np.array(self.meta["across"])),
+            requires_grad=True,
+        )
         criterion = kind.criterion(None).double()
         for name in ("temperature", "margin"):
             if isinstance(getattr(criterion, name, None), torch.nn.Parameter):
@@ -188,8 +219,13 @@ class NormExplorer(Widget):
                 setattr(criterion, name, getattr(self, name))
         loss = criterion(z[None], torch.tensor([self.meta["target"]]))
         loss.backward()
-        return {"z": z.tolist(), "probabilities": z.softmax(0).tolist(), "loss": loss.item(),
-                "gradient": z.grad.tolist(), "radial": float(z.grad @ z.detach() / z.detach().norm())}
+        return {
+            "z": z.tolist(),
+            "probabilities": z.softmax(0).tolist(),
+            "loss": loss.item(),
+            "gradient": z.grad.tolist(),
+            "radial": float(z.grad @ z.detach() / z.detach().norm()),
+        }
 
     def for_page(self):
         return {"constants": {"meta": self.meta}}
@@ -201,9 +237,11 @@ class NormExplorer(Widget):
     def finding(self):
         """What is seen, in one sentence."""
         view, name = self.summary, f"“{self.meta['classes'][self.meta['target']]}”"
-        return (f"{losses.recipe(self.loss).label}, norm {self.norm:.1f}, {self.angle:.0f}° from {name}: softmax "
-                f"gives {name} {100 * view['probabilities'][self.meta['target']]:.1f} %, the loss is {view['loss']:.3f} and "
-                f"pulls the norm by {0.0 if abs(view['radial']) < 5e-7 else -view['radial']:+.2g}.")
+        return (
+            f"{losses.recipe(self.loss).label}, norm {self.norm:.1f}, {self.angle:.0f}° from {name}: softmax "
+            f"gives {name} {100 * view['probabilities'][self.meta['target']]:.1f} %, the loss is {view['loss']:.3f} and "
+            f"pulls the norm by {0.0 if abs(view['radial']) < 5e-7 else -view['radial']:+.2g}."
+        )
 
 
 class Playground(Widget):
@@ -232,9 +270,16 @@ class Playground(Widget):
     def __init__(self, **state):
         self.models = {}
         self.points, self.labels = toys.points()
-        super().__init__(**state, meta={
-            "points": self.points.round(4).tolist(), "labels": self.labels.tolist(), "classes": ["A", "B", "C"],
-            "losses": [[name, losses.recipe(name).label] for name in self.choices["loss"]], "trains": True})
+        super().__init__(
+            **state,
+            meta={
+                "points": self.points.round(4).tolist(),
+                "labels": self.labels.tolist(),
+                "classes": ["A", "B", "C"],
+                "losses": [[name, losses.recipe(name).label] for name in self.choices["loss"]],
+                "trains": True,
+            },
+        )
         self.observe(lambda _: self._train(self.loss), ("loss", "seed"))
         self._train(self.loss)
         self.on_msg(self._answer)
@@ -266,29 +311,48 @@ class Playground(Widget):
         plane = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
         with torch.no_grad():
             z = self.models[self.loss](torch.tensor(plane, dtype=torch.float32)).reshape(121, 121, -1)
-        values, told, ends = ((z.norm(dim=2), "norm of the logits", (0, None)) if self.show == "norm"
-                              else (z.softmax(2).amax(2), "top probability", (1 / z.shape[2], 1)))
-        return stills.playground(across, up, values.numpy(), told, ends, self.points, self.labels, self.meta["classes"],
-                                 (self.x, self.y), self.finding())
+        values, told, ends = (
+            (z.norm(dim=2), "norm of the logits", (0, None))
+            if self.show == "norm"
+            else (z.softmax(2).amax(2), "top probability", (1 / z.shape[2], 1))
+        )
+        return stills.playground(
+            across,
+            up,
+            values.numpy(),
+            told,
+            ends,
+            self.points,
+            self.labels,
+            self.meta["classes"],
+            (self.x, self.y),
+            self.finding(),
+        )
 
     def finding(self):
         """What is seen, in one sentence."""
         answer, away = self.answer, np.linalg.norm(self.points - [self.x, self.y], axis=1).min()
-        return (f"{losses.recipe(self.loss).label}: at ({self.x:.1f}, {self.y:.1f}), {away:.1f} away from the nearest "
-                f"training point, the network says {self.meta['classes'][answer['best']]} with "
-                f"{100 * answer['top']:.1f} %.")
+        return (
+            f"{losses.recipe(self.loss).label}: at ({self.x:.1f}, {self.y:.1f}), {away:.1f} away from the nearest "
+            f"training point, the network says {self.meta['classes'][answer['best']]} with "
+            f"{100 * answer['top']:.1f} %."
+        )
 
 
 def _track(name, score, logits, snapshots=None):
     """A Track of final logits and of earlier snapshots, the last of which is the final network itself."""
     final = {key: half(values, key) for key, values in logits.items()}
     if len({values.shape[1] for values in final.values()}) > 1:
-        raise ValueError(f"all sets need as many classes: {({key: v.shape[1] for key, v in final.items()})}")
+        raise ValueError(f"all sets need as many classes: { ({key: v.shape[1] for key, v in final.items()}) }")
     if not snapshots or len(snapshots["epochs"]) == 0:
         return Track(name, score, [0], {key: [values] for key, values in final.items()})
     epochs = [int(e) for e in snapshots["epochs"]]
-    return Track(name, score, epochs, {key: [*(half(part, key) for part in snapshots[key][:-1]), values]
-                                       for key, values in final.items()})
+    return Track(
+        name,
+        score,
+        epochs,
+        {key: [*(half(part, key) for part in snapshots[key][:-1]), values] for key, values in final.items()},
+    )
 
 
 def _of_runs(runs):
@@ -296,10 +360,13 @@ def _of_runs(runs):
     if len({(r.config.data, r.config.known, r.config.fold, r.config.ood) for r in runs}) > 1:
         raise ValueError("the runs of one explorer must share data, known classes, fold and OOD sets")
     labels = [run.label for run in runs]
-    labels = [label if labels.count(label) == 1 else f"{label}, seed {run.config.seed}"
-              for label, run in zip(labels, runs)]
-    tracks = [_track(label, run.config.recipe.score, {name: run.logits[name] for name in names}, run.snapshots)
-              for label, run in zip(labels, runs)]
+    labels = [
+        label if labels.count(label) == 1 else f"{label}, seed {run.config.seed}" for label, run in zip(labels, runs)
+    ]
+    tracks = [
+        _track(label, run.config.recipe.score, {name: run.logits[name] for name in names}, run.snapshots)
+        for label, run in zip(labels, runs)
+    ]
     images = {}
 
     def of_set(name):

@@ -1,4 +1,5 @@
 """One page that needs no Python and no network: widgets, their data and their script in a single file."""
+
 import base64
 import hashlib
 import html
@@ -58,7 +59,7 @@ def sprites(data, budget=IMAGE_BYTES):
         sheet = np.zeros((-(-n // columns) * height, columns * width, 3), np.uint8)
         for k, image in enumerate(pixels[..., :3]):
             y, x = k // columns * height, k % columns * width
-            sheet[y:y + height, x:x + width] = image
+            sheet[y : y + height, x : x + width] = image
         buffer = io.BytesIO()
         Image.fromarray(sheet).save(buffer, "JPEG", quality=80)
         return {"jpeg": buffer.getvalue(), "size": [width, height], "columns": columns}
@@ -103,21 +104,35 @@ def document(title, body, style, policy, kind):
 
 def page(widgets, title):
     """The page's HTML. Names enter it as JSON and reach the screen as text; the policy lets it fetch nothing."""
-    entries = [{"renderer": widget._renderer, "traits": {name: getattr(widget, name) for name in widget.state},
-                "allowed": {name: _allowed(widget.traits()[name], widget.choices.get(name)) for name in widget.state},
-                "links": [[widgets.index(other), name] for other, name in widget.links if other in widgets],
-                } | widget.for_page() for widget in widgets]
+    entries = [
+        {
+            "renderer": widget._renderer,
+            "traits": {name: getattr(widget, name) for name in widget.state},
+            "allowed": {name: _allowed(widget.traits()[name], widget.choices.get(name)) for name in widget.state},
+            "links": [[widgets.index(other), name] for other, name in widget.links if other in widgets],
+        }
+        | widget.for_page()
+        for widget in widgets
+    ]
     modules = dict.fromkeys(name for widget in widgets for name in widget._modules)
     renderers = ", ".join(dict.fromkeys(widget._renderer for widget in widgets))
     script = bundle(*modules, "page") + f"openPage({{ {renderers} }});\n"
     style = (STATIC / "widgets.css").read_text(encoding="utf-8")
     content = json.dumps(entries).replace("<", "\\u003c")
-    policy = (f"default-src 'none'; script-src {hashed(script)}; style-src {hashed(style)}; img-src data:; "
-              "base-uri 'none'; form-action 'none'")
-    return document(title, f"""<main>
+    policy = (
+        f"default-src 'none'; script-src {hashed(script)}; style-src {hashed(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return document(
+        title,
+        f"""<main>
 <h1>{html.escape(title)}</h1>
 <div id="ood-widgets"></div>
 <noscript>This page draws itself with JavaScript, which is switched off here.</noscript>
 </main>
 <script type="application/json" id="ood-data">{content}</script>
-<script type="module">{script}</script>""", style, policy, "ood-page")
+<script type="module">{script}</script>""",
+        style,
+        policy,
+        "ood-page",
+    )

@@ -1,4 +1,5 @@
 """The playground's toy: three clouds of points in the plane, and a small network that learns them in a second."""
+
 import time
 
 import numpy as np
@@ -66,6 +67,12 @@ def train(loss, seed, inputs, labels):
     scale = getattr(head, "distance_scale", torch.ones(1)).abs()
     return model, {
         "layers": [{"weight": plain(layer.weight), "bias": plain(layer.bias)} for layer in (model[0], model[2])],
-        "head": {"kind": kind, "weight": plain(weights), "scale": plain(scale)[0],
-                 "bias": plain(head.bias) if kind == "linear" else None},
-        "seed": seed, "seconds": round(time.perf_counter() - started, 3)}
+        "head": {
+            "kind": kind,
+            "weight": plain(weights),
+            "scale": plain(scale)[0],
+            "bias": plain(head.bias) if kind == "linear" else None,
+        },
+        "seed": seed,
+        "seconds": round(time.perf_counter() - started, 3),
+    }

@@ -1,9 +1,11 @@
 """Widgets side by side, with their still pictures for readers who have no kernel."""
+
 import io
 
 from ipywidgets import HBox, Layout
 
-from . import page as pages, static_figures as stills
+from . import page as pages
+from . import static_figures as stills
 
 
 class Beside(HBox):
@@ -22,8 +24,10 @@ class Beside(HBox):
 
     def _repr_mimebundle_(self, **options):
         bundle = super()._repr_mimebundle_(**options)
-        return bundle | {"image/png": pages.text(_stacked([stills.png(widget.static()) for widget in self.children])),
-                         "text/plain": "\n".join(widget.finding() for widget in self.children)}
+        return bundle | {
+            "image/png": pages.text(_stacked([stills.png(widget.static()) for widget in self.children])),
+            "text/plain": "\n".join(widget.finding() for widget in self.children),
+        }
 
 
 def _stacked(pictures):

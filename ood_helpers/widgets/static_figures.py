@@ -1,11 +1,11 @@
 """Still pictures of the widgets' states, for readers who have no kernel and for print."""
+
 import io
 import textwrap
 
 import numpy as np
 
 from .. import plots
-
 from . import explorer_state as summary
 
 
@@ -45,8 +45,15 @@ def explorer(state, data, score, title):
     view, (_, _, ready) = summary.compute(state, data), summary.prepare(state, data)
     figure, axes = _figure((9.5, 3.0), 3, (2.2, 1, 1))
     values = [summary.shown(state["score"], ranks) for ranks in ready["ranks"]]
-    plots.histogram(axes[0], values[0], {state["ood"]: values[1]}, view["threshold"], summary.BINS, score,
-                    (view["low"], view["high"]))
+    plots.histogram(
+        axes[0],
+        values[0],
+        {state["ood"]: values[1]},
+        view["threshold"],
+        summary.BINS,
+        score,
+        (view["low"], view["high"]),
+    )
     if state["log_scale"]:
         axes[0].set(yscale="log", ylim=(None, 1))
     pair, positive = {state["ood"]: ready["ranks"]}, state["positive"]
@@ -68,8 +75,11 @@ def explorer(state, data, score, title):
 def norm(view, classes, target, title):
     """The norm explorer's state: logits, softmax, and the step that training would take."""
     figure, axes = _figure((9.5, 2.6), 3)
-    rows = {"Logits z": view["z"], "Softmax of z": view["probabilities"],
-            "Step −∂loss/∂z": np.negative(view["gradient"])}
+    rows = {
+        "Logits z": view["z"],
+        "Softmax of z": view["probabilities"],
+        "Step −∂loss/∂z": np.negative(view["gradient"]),
+    }
     for ax, (name, values) in zip(axes, rows.items()):
         for k, value in enumerate(values):
             look = {"color": plots.ID} if k == target else {"color": "0.6", "hatch": "//"}
@@ -88,13 +98,23 @@ def playground(across, up, values, said, ends, points, labels, classes, point, t
     Colours and markers are those of static/playground.js.
     """
     figure, ax = _figure((6.4, 4.2), 1)
-    shades = ax.pcolormesh(across, up, values, cmap="cividis", vmin=ends[0], vmax=ends[1], shading="gouraud",
-                           rasterized=True)
+    shades = ax.pcolormesh(
+        across, up, values, cmap="cividis", vmin=ends[0], vmax=ends[1], shading="gouraud", rasterized=True
+    )
     figure.colorbar(shades, ax=ax, label=said)
-    for k, (marker, face, edge) in enumerate((("o", "white", "#111111"), ("s", "#111111", "white"),
-                                              ("^", "#56b4e9", "#111111"))):
-        ax.plot(*points[labels == k].T, linestyle="none", marker=marker, color=face, markersize=5, markeredgecolor=edge,
-                markeredgewidth=0.6, label=classes[k])
+    for k, (marker, face, edge) in enumerate(
+        (("o", "white", "#111111"), ("s", "#111111", "white"), ("^", "#56b4e9", "#111111"))
+    ):
+        ax.plot(
+            *points[labels == k].T,
+            linestyle="none",
+            marker=marker,
+            color=face,
+            markersize=5,
+            markeredgecolor=edge,
+            markeredgewidth=0.6,
+            label=classes[k],
+        )
     ax.set(aspect="equal", xlim=(across[0], across[-1]), ylim=(up[0], up[-1]))
     ax.legend(loc="upper left", frameon=True, facecolor="0.85")
     ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3)

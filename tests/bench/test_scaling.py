@@ -1,4 +1,5 @@
 """What the benchmark counts and draws; what it times is for the machine to say."""
+
 import json
 
 import numpy as np
@@ -26,8 +27,12 @@ def test_extra_memory_is_the_most_that_was_held_at_once(work, most):
 
 def test_scaling_is_drawn_with_its_numbers_in_the_passport(tmp_path, monkeypatch):
     monkeypatch.setenv("OOD_FIGURES", str(tmp_path))
-    rows = [{"task": task, "line": line, "size": size, "ms": 2.0 * size, "mib": 1.0 * size}
-            for task in ("classes", "scores") for line in ("dismax", "other") for size in (10, 100, 1000)]
+    rows = [
+        {"task": task, "line": line, "size": size, "ms": 2.0 * size, "mib": 1.0 * size}
+        for task in ("classes", "scores")
+        for line in ("dismax", "other")
+        for size in (10, 100, 1000)
+    ]
     scaling.draw(rows, {"cores": 2})
     passport = json.loads((tmp_path / "bench/scaling.json").read_text())
     assert passport["rows"] == rows and passport["machine"] == {"cores": 2}

@@ -1,4 +1,5 @@
 """The temperature that minimises the NLL, and the threshold that accepts 95 %."""
+
 import numpy as np
 import pytest
 import torch
@@ -55,15 +56,18 @@ def test_the_threshold_is_the_one_behind_fpr95(seed, n):
     assert accepted.mean() == metrics.detection(id_scores, ood_scores, positive="id")["fpr95"]
 
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda: calibration.threshold([1.0], tpr=0.0), r"tpr must be in \(0, 1\], got 0.0"),
-    (lambda: calibration.threshold([1.0], tpr=95), r"tpr must be in \(0, 1\], got 95"),
-    (lambda: calibration.threshold([]), "ID scores must be a non-empty vector"),
-    (lambda: calibration.threshold([np.nan]), "ID scores contain NaN"),
-    (lambda: calibration.fit_temperature([[np.nan, 0.0]], [0]), "logits contain NaN"),
-    (lambda: calibration.fit_temperature([[1.0, 0.0]], [2]), "labels must be integers in 0..1"),
-    (lambda: calibration.fit_temperature([[1.0, 0.0]], [0], low=2.0, high=1.0), "need 0 < low < high"),
-])
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: calibration.threshold([1.0], tpr=0.0), r"tpr must be in \(0, 1\], got 0.0"),
+        (lambda: calibration.threshold([1.0], tpr=95), r"tpr must be in \(0, 1\], got 95"),
+        (lambda: calibration.threshold([]), "ID scores must be a non-empty vector"),
+        (lambda: calibration.threshold([np.nan]), "ID scores contain NaN"),
+        (lambda: calibration.fit_temperature([[np.nan, 0.0]], [0]), "logits contain NaN"),
+        (lambda: calibration.fit_temperature([[1.0, 0.0]], [2]), "labels must be integers in 0..1"),
+        (lambda: calibration.fit_temperature([[1.0, 0.0]], [0], low=2.0, high=1.0), "need 0 < low < high"),
+    ],
+)
 def test_bad_input_gets_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()

@@ -1,4 +1,5 @@
 """Configurations from anywhere: read back as they were, or refused in one sentence."""
+
 import json
 import string
 from dataclasses import asdict, fields
@@ -6,17 +7,22 @@ from dataclasses import asdict, fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from strategies import anything
 
 from ood_helpers.config import PRESETS, Config
 from ood_helpers.losses import RECIPES
 
 configs = st.builds(
-    Config, loss=st.sampled_from(sorted(RECIPES)), seed=st.integers(0, 10**6), epochs=st.integers(1, 500),
-    lr=st.floats(1e-6, 10), schedule=st.sampled_from(["cosine", "steps"]), known=st.none() | st.integers(2, 9),
+    Config,
+    loss=st.sampled_from(sorted(RECIPES)),
+    seed=st.integers(0, 10**6),
+    epochs=st.integers(1, 500),
+    lr=st.floats(1e-6, 10),
+    schedule=st.sampled_from(["cosine", "steps"]),
+    known=st.none() | st.integers(2, 9),
     milestones=st.lists(st.integers(1, 300), max_size=4).map(tuple),
-    loss_options=st.dictionaries(st.text(string.ascii_letters, min_size=1), st.floats(0.01, 10), max_size=2))
+    loss_options=st.dictionaries(st.text(string.ascii_letters, min_size=1), st.floats(0.01, 10), max_size=2),
+)
 
 
 @given(configs)
@@ -25,8 +31,11 @@ def test_a_configuration_comes_back_from_json_as_it_was(config):
     assert again == config and again.hash == config.hash and hash(again) == hash(config)
 
 
-@given(st.dictionaries(st.sampled_from([field.name for field in fields(Config)]) | st.text(max_size=8), anything,
-                       max_size=4))
+@given(
+    st.dictionaries(
+        st.sampled_from([field.name for field in fields(Config)]) | st.text(max_size=8), anything, max_size=4
+    )
+)
 def test_any_json_is_a_configuration_or_refused(record):
     try:
         config = Config.from_dict(record)

@@ -1,4 +1,5 @@
 """Figures with passports whose bytes repeat, and notebooks run from top to bottom by a real kernel."""
+
 import base64
 import io
 import json
@@ -42,9 +43,13 @@ def simple():
 
 # Settings and folders
 
+
 def test_settings_come_from_the_environment_or_are_the_lesson(project, monkeypatch):
-    assert figures.settings() == ("digits", "cuda" if __import__("torch").cuda.is_available() else "cpu",
-                                  project / "runs")
+    assert figures.settings() == (
+        "digits",
+        "cuda" if __import__("torch").cuda.is_available() else "cpu",
+        project / "runs",
+    )
     for name, value in {"DATA": "cifar10", "DEVICE": "cpu", "RUNS": "elsewhere"}.items():
         monkeypatch.setenv(name, value)
     data, device, runs = figures.settings()
@@ -68,18 +73,27 @@ def test_root_is_found_from_the_notebooks_folder(project, monkeypatch, tmp_path_
     assert figures.root() == elsewhere
 
 
-@pytest.mark.parametrize("data, name", [("digits", "digits"), ("folder:/a/my cats", "folder_my_cats"),
-                                        ("folder:../../x/", "folder_x"), ("a/../../b", "a_.._.._b")])
+@pytest.mark.parametrize(
+    "data, name",
+    [
+        ("digits", "digits"),
+        ("folder:/a/my cats", "folder_my_cats"),
+        ("folder:../../x/", "folder_x"),
+        ("a/../../b", "a_.._.._b"),
+    ],
+)
 def test_a_data_set_has_one_folder_below_figures(project, data, name):
     assert figures.folder(data) == project / "figures" / name
 
 
 # save_figure
 
+
 def test_save_figure_writes_three_files_with_a_passport(project, monkeypatch):
     monkeypatch.setenv("OOD_NOTEBOOK", "02_growing_logit_norms")
-    path = figures.save_figure(simple(), "norm_growth", "digits", configs=CONFIGS, best=np.float32(0.5),
-                               values=np.arange(2))
+    path = figures.save_figure(
+        simple(), "norm_growth", "digits", configs=CONFIGS, best=np.float32(0.5), values=np.arange(2)
+    )
     assert path == project / "figures/digits/norm_growth.pdf"
     assert path.read_bytes().startswith(b"%PDF") and path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     passport = json.loads(path.with_suffix(".json").read_text())
@@ -106,9 +120,11 @@ def test_save_figure_refuses_what_is_no_name(project, name):
 
 
 def test_a_figure_drawn_again_by_another_process_has_the_same_bytes(project):
-    code = ("import matplotlib.pyplot as plt; from ood_helpers import figures; figures.style();"
-            "fig, ax = plt.subplots(); ax.hist([1, 2, 2], hatch='//', label='τ ≥ 0'); ax.legend();"
-            "ax.imshow([[1, 2], [3, 4]]); figures.save_figure(fig, 'twice', 'digits', b=1, a={'z': 1, 'y': 2})")
+    code = (
+        "import matplotlib.pyplot as plt; from ood_helpers import figures; figures.style();"
+        "fig, ax = plt.subplots(); ax.hist([1, 2, 2], hatch='//', label='τ ≥ 0'); ax.legend();"
+        "ax.imshow([[1, 2], [3, 4]]); figures.save_figure(fig, 'twice', 'digits', b=1, a={'z': 1, 'y': 2})"
+    )
     found = []
     for seed, hour in (("1", "1000000000"), ("2", "1700000000")):
         environment = os.environ | {"PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": hour}
@@ -129,6 +145,7 @@ def test_fonts_are_embedded_as_text(project):
 
 
 # regenerate
+
 
 def write(path, *sources):
     cells = [new_code_cell(source, id=f"cell{k}") for k, source in enumerate(sources)]
@@ -174,8 +191,9 @@ def test_regenerate_runs_each_notebook_once_until_something_changes(project, cap
     printed = capsys.readouterr().out
     assert "1 of 2 notebooks run" in printed and "2 figures in " in printed
     assert snapshot(project / "notebooks") == books  # byte for byte, and not touched
-    assert {name: content for name, (content, _) in snapshot(project / "figures/digits").items()} == \
-        {name: content for name, (content, _) in drawn.items()}
+    assert {name: content for name, (content, _) in snapshot(project / "figures/digits").items()} == {
+        name: content for name, (content, _) in drawn.items()
+    }
 
     write(first, DRAW.format(name="one") + "\nprint('changed')")
     figures.regenerate("digits", "cpu")
@@ -188,8 +206,14 @@ def test_regenerate_runs_each_notebook_once_until_something_changes(project, cap
 
 def test_notebooks_that_run_side_by_side_share_the_cores(project, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    paths = [write(project / f"notebooks/0{k}.ipynb", "import joblib, os; print(os.environ['OMP_NUM_THREADS'])",
-                   "print(joblib.cpu_count())") for k in (1, 2)]
+    paths = [
+        write(
+            project / f"notebooks/0{k}.ipynb",
+            "import joblib, os; print(os.environ['OMP_NUM_THREADS'])",
+            "print(joblib.cpu_count())",
+        )
+        for k in (1, 2)
+    ]
     figures.regenerate("digits", "cpu")
     share = f"{max(1, joblib.cpu_count() // 2)}\n"
     assert [output.text for path in paths for output in outputs(path)] == [share] * 4
@@ -232,8 +256,7 @@ def test_a_failing_cell_is_one_sentence_and_changes_nothing(project):
     good = write(project / "notebooks/01_good.ipynb", "print('good')")
     bad = write(project / "notebooks/02_bad.ipynb", "", "x = 1", "# divide\nx / 0", "print('never')")
     before = bad.read_bytes()
-    done = subprocess.run([sys.executable, "-m", "ood_helpers.figures"], capture_output=True, text=True,
-                          cwd=project)
+    done = subprocess.run([sys.executable, "-m", "ood_helpers.figures"], capture_output=True, text=True, cwd=project)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last == "02_bad.ipynb, cell [2] (# divide): ZeroDivisionError: division by zero"
@@ -256,7 +279,9 @@ def test_no_notebooks_is_one_sentence(project):
 
 
 def test_saved_outputs_keep_what_can_be_read_and_nothing_else(project):
-    path = write(project / "notebooks/01_bars.ipynb", """
+    path = write(
+        project / "notebooks/01_bars.ipynb",
+        """
 import sys, ipywidgets
 from tqdm import tqdm
 from tqdm.notebook import tqdm as bars
@@ -272,7 +297,9 @@ for mode in ("RGB", "RGBA"):
     display({"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "Explorer()",
              "image/png": base64.b64encode(buffer.getvalue()).decode()}, raw=True)
 Image.new("RGBA", (2, 2), (255, 0, 0, 9)).save(buffer := io.BytesIO(), "PNG")
-display({"text/plain": "", "image/png": base64.b64encode(buffer.getvalue()).decode()}, raw=True)""", "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
+display({"text/plain": "", "image/png": base64.b64encode(buffer.getvalue()).decode()}, raw=True)""",
+        "import matplotlib.pyplot as plt; plt.plot([1, 2]);",
+    )
     figures.regenerate()
     book = nbformat.read(path, 4)
     assert set(book.metadata) == {"kernelspec", "language_info"}

@@ -1,4 +1,5 @@
 """The losses against the authors' own numbers, against their formulas, and at the edges."""
+
 import math
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from torch import nn
 
 from ood_helpers import losses
 
-PARITY = {key: torch.from_numpy(np.array(value))
-          for key, value in np.load(Path(__file__).parent / "parity_seed0.npz").items()}
-HEADS = {"isomax": losses.IsoMaxLossFirstPart, "isomaxplus": losses.IsoMaxPlusLossFirstPart,
-         "dismax": losses.DisMaxLossFirstPart}
+PARITY = {
+    key: torch.from_numpy(np.array(value)) for key, value in np.load(Path(__file__).parent / "parity_seed0.npz").items()
+}
+HEADS = {
+    "isomax": losses.IsoMaxLossFirstPart,
+    "isomaxplus": losses.IsoMaxPlusLossFirstPart,
+    "dismax": losses.DisMaxLossFirstPart,
+}
 
 
 def same(ours, theirs, rtol=1e-9):
@@ -41,6 +46,7 @@ def authors_logits(name, x, w, scale):
 
 
 # Against the authors' numbers
+
 
 @pytest.mark.parametrize("name", HEADS)
 def test_distance_losses_equal_the_authors(name):
@@ -112,6 +118,7 @@ def test_dismax_scores_equal_the_authors(score_type):
 
 
 # What is true of the formulas
+
 
 def test_melns_margin_is_inert_unless_it_is_on_the_target():
     z, y = PARITY["logits"], PARITY["targets"]
@@ -209,6 +216,7 @@ def test_the_papers_lower_bound_is_looser():
 
 # Numerics
 
+
 @pytest.mark.parametrize("distance", [1.0, 0.3, 0.03, 3e-3, 3e-4])
 @pytest.mark.parametrize("name", HEADS)
 def test_float32_heads_are_as_exact_as_pairwise_differences(name, distance):
@@ -279,6 +287,7 @@ def test_compiles_without_a_graph_break(name):
 
 
 # Edges
+
 
 def finite_step(recipe, head, x, y):
     x = x.clone().requires_grad_()
@@ -363,21 +372,24 @@ def test_criteria_own_no_parameter_of_the_head():
         assert bool(own) == (recipe.loss_lr is not None) == (name == "meln")
 
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda: losses.recipe("focal"), "unknown loss 'focal'; known: softmax, logitnorm, meln"),
-    (lambda: losses.LogitNormLoss(0.0), "temperature must be positive, got 0.0"),
-    (lambda: losses.IsoMaxLossFirstPart(4, 3, temperature=-1), "temperature must be positive, got -1"),
-    (lambda: losses.lower_bound(1, 1.0), "at least 2 classes"),
-    (lambda: losses.MarginEnhancedLogitNormLoss(margin_on="both"), "'both'; known: all, target"),
-    (lambda: losses.DisMaxLossSecondPart(None, regularization="mixup"), "'mixup'; known: frac"),
-    (lambda: losses.DisMaxLossFirstPart(4, 3)(torch.zeros(2, 5)), r"features must be \(B, 4\), got \(2, 5\)"),
-    (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([0, 3])), "must be in 0..2, found 0"),
-    (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([-100, 0])), "found -100..0"),
-    (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([0])), r"logits must be \(B, C\)"),
-    (lambda: losses.LogitNormLoss()(torch.zeros(0, 3), torch.zeros(0).long()), r"logits must be \(B, C\)"),
-    (lambda: losses.DisMaxLossSecondPart(None).preprocess(torch.zeros(4, 8), torch.zeros(4)), "needs images"),
-    (lambda: losses.DisMaxLossSecondPart(None).preprocess(torch.zeros(1, 3, 8, 8), None), "at least 2"),
-])
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: losses.recipe("focal"), "unknown loss 'focal'; known: softmax, logitnorm, meln"),
+        (lambda: losses.LogitNormLoss(0.0), "temperature must be positive, got 0.0"),
+        (lambda: losses.IsoMaxLossFirstPart(4, 3, temperature=-1), "temperature must be positive, got -1"),
+        (lambda: losses.lower_bound(1, 1.0), "at least 2 classes"),
+        (lambda: losses.MarginEnhancedLogitNormLoss(margin_on="both"), "'both'; known: all, target"),
+        (lambda: losses.DisMaxLossSecondPart(None, regularization="mixup"), "'mixup'; known: frac"),
+        (lambda: losses.DisMaxLossFirstPart(4, 3)(torch.zeros(2, 5)), r"features must be \(B, 4\), got \(2, 5\)"),
+        (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([0, 3])), "must be in 0..2, found 0"),
+        (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([-100, 0])), "found -100..0"),
+        (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([0])), r"logits must be \(B, C\)"),
+        (lambda: losses.LogitNormLoss()(torch.zeros(0, 3), torch.zeros(0).long()), r"logits must be \(B, C\)"),
+        (lambda: losses.DisMaxLossSecondPart(None).preprocess(torch.zeros(4, 8), torch.zeros(4)), "needs images"),
+        (lambda: losses.DisMaxLossSecondPart(None).preprocess(torch.zeros(1, 3, 8, 8), None), "at least 2"),
+    ],
+)
 def test_bad_input_gets_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
@@ -397,6 +409,7 @@ def test_nan_logits_give_a_nan_loss_for_the_training_loop_to_report():
 
 
 # The authors' READMEs
+
 
 class Model(nn.Module):
     def __init__(self, num_features=12, num_classes=5):

@@ -1,4 +1,5 @@
 """Metrics against scikit-learn, under ties, infinities and every precision."""
+
 import numpy as np
 import pytest
 import torch
@@ -19,9 +20,15 @@ def oracle(id_scores, ood_scores, positive="id"):
     label, score = (is_id, ranks) if positive == "id" else (~is_id, -ranks)
     fpr_of, tpr_of, _ = roc_curve(label, score, drop_intermediate=False)
     fpr95 = fpr_of[np.argmax(tpr_of >= 0.95)]
-    return {"auroc": roc_auc_score(is_id, ranks), "aupr_in": average_precision_score(is_id, ranks),
-            "aupr_out": average_precision_score(~is_id, -ranks), "fpr95": fpr95, "tnr95": 1 - fpr95,
-            "detection_accuracy": ((tpr + 1 - fpr) / 2).max(), "positive": positive}
+    return {
+        "auroc": roc_auc_score(is_id, ranks),
+        "aupr_in": average_precision_score(is_id, ranks),
+        "aupr_out": average_precision_score(~is_id, -ranks),
+        "fpr95": fpr95,
+        "tnr95": 1 - fpr95,
+        "detection_accuracy": ((tpr + 1 - fpr) / 2).max(),
+        "positive": positive,
+    }
 
 
 def agree(id_scores, ood_scores):
@@ -49,14 +56,19 @@ def test_mixed_precisions_are_compared_exactly(id_scores, ood_scores):
     agree(id_scores, ood_scores)
 
 
-@pytest.mark.parametrize("id_scores, ood_scores", [
-    ([1.0], [0.0]), ([0.0], [1.0]), ([0.5], [0.5]),
-    ([2.0] * 7, [2.0] * 3),
-    ([np.inf, np.inf, 1.0], [-np.inf, 1.0, np.inf]),
-    ([0.0, -0.0, 1.0], [-0.0, 0.0, -1.0]),
-    ([1e-45, 1.0], [0.0, -1e-45]),
-    ([1.0 + 1e-9, 3.0], [1.0, 1.0 - 1e-9]),
-])
+@pytest.mark.parametrize(
+    "id_scores, ood_scores",
+    [
+        ([1.0], [0.0]),
+        ([0.0], [1.0]),
+        ([0.5], [0.5]),
+        ([2.0] * 7, [2.0] * 3),
+        ([np.inf, np.inf, 1.0], [-np.inf, 1.0, np.inf]),
+        ([0.0, -0.0, 1.0], [-0.0, 0.0, -1.0]),
+        ([1e-45, 1.0], [0.0, -1e-45]),
+        ([1.0 + 1e-9, 3.0], [1.0, 1.0 - 1e-9]),
+    ],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_ties_infinities_signed_zeros_and_single_scores(id_scores, ood_scores, dtype):
     agree(np.array(id_scores, dtype), np.array(ood_scores, dtype))
@@ -139,25 +151,29 @@ def test_curves_equal_scikit_learn(positive, id_scores, ood_scores):
     assert (curve["recall"][0], curve["precision"][0]) == (0, 1)
 
 
-@pytest.mark.parametrize("call, sentence", [
-    (lambda: metrics.detection([np.nan, 1.0], [0.0]), "ID scores contain NaN"),
-    (lambda: metrics.detection([1.0], np.array([np.nan], np.float32)), "OOD scores contain NaN"),
-    (lambda: metrics.detection([], [0.0]), "ID scores must be a non-empty vector"),
-    (lambda: metrics.detection([0.0], torch.zeros(2, 2)), r"OOD scores must be .*, got the shape \(2, 2\)"),
-    (lambda: metrics.detection([1.0], [0.0], positive="in"), "unknown positive class 'in'; known: id, ood"),
-    (lambda: metrics.curves([1.0], [0.0], positive="in"), "unknown positive class 'in'; known: id, ood"),
-    (lambda: metrics.accuracy([[1.0, 0.0]], [2]), "labels must be integers in 0..1"),
-    (lambda: metrics.accuracy([[1.0, 0.0]], [0.5]), "labels must be integers in 0..1"),
-    (lambda: metrics.nll([[1.0, 0.0]], [0, 1]), r"labels \(N,\), got \(1, 2\) and \(2,\)"),
-    (lambda: metrics.nll([[np.nan, 0.0]], [0]), "logits contain NaN"),
-    (lambda: metrics.ece([[3.0, -2.0]], [0]), "probabilities must be in 0..1; pass softmax"),
-])
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: metrics.detection([np.nan, 1.0], [0.0]), "ID scores contain NaN"),
+        (lambda: metrics.detection([1.0], np.array([np.nan], np.float32)), "OOD scores contain NaN"),
+        (lambda: metrics.detection([], [0.0]), "ID scores must be a non-empty vector"),
+        (lambda: metrics.detection([0.0], torch.zeros(2, 2)), r"OOD scores must be .*, got the shape \(2, 2\)"),
+        (lambda: metrics.detection([1.0], [0.0], positive="in"), "unknown positive class 'in'; known: id, ood"),
+        (lambda: metrics.curves([1.0], [0.0], positive="in"), "unknown positive class 'in'; known: id, ood"),
+        (lambda: metrics.accuracy([[1.0, 0.0]], [2]), "labels must be integers in 0..1"),
+        (lambda: metrics.accuracy([[1.0, 0.0]], [0.5]), "labels must be integers in 0..1"),
+        (lambda: metrics.nll([[1.0, 0.0]], [0, 1]), r"labels \(N,\), got \(1, 2\) and \(2,\)"),
+        (lambda: metrics.nll([[np.nan, 0.0]], [0]), "logits contain NaN"),
+        (lambda: metrics.ece([[3.0, -2.0]], [0]), "probabilities must be in 0..1; pass softmax"),
+    ],
+)
 def test_bad_input_gets_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
 
 
 # Calibration and accuracy
+
 
 def ece_by_hand(probabilities, labels, bins):
     top, right = probabilities.max(1), probabilities.argmax(1) == labels

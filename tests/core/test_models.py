@@ -1,4 +1,5 @@
 """Networks: the papers' sizes, how they start, what they see, and where pretrained weights come from."""
+
 import math
 import urllib.error
 
@@ -9,9 +10,17 @@ from torch import nn
 from ood_helpers import imagenet, models
 
 # with ten classes; ResNet-110 has He's shortcuts without parameters, the last three are torchvision's
-PARAMETERS = {"resnet18": 11_173_962, "resnet34": 21_282_122, "resnet110": 1_727_962, "wrn_40_2": 2_243_546,
-              "wrn_28_10": 36_479_194, "densenet_bc_100_12": 769_162, "resnet18_224": 11_181_642,
-              "resnet50_224": 23_528_522, "resnet50_pretrained": 23_528_522}
+PARAMETERS = {
+    "resnet18": 11_173_962,
+    "resnet34": 21_282_122,
+    "resnet110": 1_727_962,
+    "wrn_40_2": 2_243_546,
+    "wrn_28_10": 36_479_194,
+    "densenet_bc_100_12": 769_162,
+    "resnet18_224": 11_181_642,
+    "resnet50_224": 23_528_522,
+    "resnet50_pretrained": 23_528_522,
+}
 
 
 @pytest.mark.parametrize("name", models.BACKBONES)
@@ -57,9 +66,14 @@ def test_resnet110s_shortcuts_have_no_parameters():
 
 
 def test_resnet34_starts_its_blocks_at_zero_and_resnet18_does_not():
-    started = {name: [block.bn2.weight.abs().sum().item() > 0 for block in
-                      models.build(name, 10, (3, 32, 32), nn.Linear).backbone if hasattr(block, "bn2")]
-               for name in ("resnet18", "resnet34")}
+    started = {
+        name: [
+            block.bn2.weight.abs().sum().item() > 0
+            for block in models.build(name, 10, (3, 32, 32), nn.Linear).backbone
+            if hasattr(block, "bn2")
+        ]
+        for name in ("resnet18", "resnet34")
+    }
     assert started == {"resnet18": [True] * 8, "resnet34": [False] * 16}
 
 
@@ -79,6 +93,7 @@ def test_networks_for_224_pixels_see_the_centre_and_grey_as_colour():
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """torch's download folder, empty, and no network."""
+
     def refuse(*args, **kwargs):
         raise urllib.error.URLError("no network")
 

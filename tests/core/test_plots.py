@@ -1,4 +1,5 @@
 """Plots, looked at as a reader would: what is written on them, what is drawn, and whether it can be told apart."""
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ ID_SCORES, NEAR, NOISE = RNG.normal(2, 1, 300), RNG.normal(0.5, 1, 200), RNG.nor
 LABELS = RNG.integers(0, 6, 400)
 PROBABILITIES = RNG.dirichlet(np.full(6, 0.3), 400)
 EPOCHS = list(range(31))
-HISTORY = {"epoch": EPOCHS,
-           "norm": {name: [[e * k, e * k + 1, e * k + 3] for e in EPOCHS]
-                    for k, name in enumerate(("test", "near", "noise"), 1)},
-           "confidence": {name: [1 - np.exp(-e / 9 - k) for e in EPOCHS]
-                          for k, name in enumerate(("test", "near", "noise"))}}
+HISTORY = {
+    "epoch": EPOCHS,
+    "norm": {
+        name: [[e * k, e * k + 1, e * k + 3] for e in EPOCHS] for k, name in enumerate(("test", "near", "noise"), 1)
+    },
+    "confidence": {name: [1 - np.exp(-e / 9 - k) for e in EPOCHS] for k, name in enumerate(("test", "near", "noise"))},
+}
 IMAGES = RNG.integers(0, 256, (6, 3, 8, 8)).astype(np.uint8)
 HOSTILE = ["$x^2", "a $cash$ cow", "<img src=x onerror=alert(1)>", "two\nlines", "_hidden", "x" * 90]
 PLANE = np.linspace(-3, 3, 20)
@@ -38,8 +41,9 @@ GALLERY = {
     "inert_margin": lambda ax: plots.inert_margin(ax, [0, 1, 2], {"on all": [1, 1, 1], "on one": [1, 2, 3]}),
     "temperature_path": lambda ax: plots.temperature_path(ax, EPOCHS, {"free": 1 - np.square(EPOCHS)}),
     "class_counts": lambda ax: plots.class_counts(ax, LABELS, HOSTILE),
-    "landscape": lambda ax: plots.landscape(ax, PLANE, PLANE, np.random.rand(20, 20), RNG.normal(size=(30, 2)),
-                                            np.repeat([0, 1, 2], 10)),
+    "landscape": lambda ax: plots.landscape(
+        ax, PLANE, PLANE, np.random.rand(20, 20), RNG.normal(size=(30, 2)), np.repeat([0, 1, 2], 10)
+    ),
 }
 
 
@@ -61,8 +65,11 @@ def written(ax):
         around += [axes.title, axes.xaxis.label, axes.yaxis.label]
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
-            around += [tick.label1 if tick.label1.get_visible() else tick.label2
-                       for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            around += [
+                tick.label1 if tick.label1.get_visible() else tick.label2
+                for tick in axis.get_major_ticks()
+                if low <= tick.get_loc() <= high
+            ]
         within += [*axes.texts, *(axes.get_legend().get_texts() if axes.get_legend() else ())]
     return [text for text in around if text.get_text()], [text for text in within if text.get_text()]
 
@@ -73,6 +80,7 @@ def labels(ax):
 
 # All of them
 
+
 @pytest.mark.parametrize("name", GALLERY)
 def test_draws_on_the_given_axes_and_returns_them(ax, name):
     assert GALLERY[name](ax) is ax
@@ -80,8 +88,11 @@ def test_draws_on_the_given_axes_and_returns_them(ax, name):
 
 
 def test_every_plot_is_in_the_gallery():
-    public = {name for name, value in vars(plots).items()
-              if getattr(value, "__module__", "") == plots.__name__ and not name.startswith("_")}
+    public = {
+        name
+        for name, value in vars(plots).items()
+        if getattr(value, "__module__", "") == plots.__name__ and not name.startswith("_")
+    }
     assert public == set(GALLERY) | {"lines", "score_rows"}
 
 
@@ -100,8 +111,9 @@ def test_text_is_legible_and_lies_on_the_page(ax, name):
 def test_labels_do_not_overlap(ax, name):
     GALLERY[name](ax)
     around, within = written(ax)
-    boxes = [(text, text.get_window_extent().padded(-0.5)) for text in around + within
-             if not text.get_rotation() % 90]  # the box of a slanted label is larger than the label
+    boxes = [
+        (text, text.get_window_extent().padded(-0.5)) for text in around + within if not text.get_rotation() % 90
+    ]  # the box of a slanted label is larger than the label
     for i, (one, box) in enumerate(boxes):
         for other, its in boxes[:i]:
             assert not box.overlaps(its), (one, other)
@@ -118,6 +130,7 @@ def test_class_names_are_text_and_start_no_formula(ax, name):
 
 
 # Telling ID from OOD, and losses from each other, without colour
+
 
 def test_sets_and_losses_have_a_second_cue():
     for names in (["test", "near", "letters", "patches", "noise"], list(losses.RECIPES)):
@@ -153,6 +166,7 @@ def test_histogram_tells_id_from_ood_by_filling_line_and_hatch(ax):
 
 
 # What is drawn is what was given
+
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_histogram_shows_shares_of_each_set(ax, dtype):

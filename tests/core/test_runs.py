@@ -1,4 +1,5 @@
 """Configurations name runs; models have the papers' sizes; tables and the command line say what was measured."""
+
 import html
 import re
 import subprocess
@@ -9,17 +10,36 @@ import pytest
 
 from ood_helpers import __main__ as command
 from ood_helpers import tables
-from ood_helpers.course import html as render
 from ood_helpers.config import Config
+from ood_helpers.course import html as render
 
 
 def test_a_configurations_hash_depends_on_every_field():
     base = Config()
-    other = {"data": "mnist", "loss": "meln", "seed": 1, "model": "resnet18", "epochs": 3, "batch_size": 7, "lr": 0.5,
-             "momentum": 0.5, "nesterov": False, "weight_decay": 0.1, "schedule": "steps", "milestones": (1,),
-             "augment": "crop_flip", "dropout": 0.5, "known": 5, "fold": 1, "ood": ("noise",),
-             "loss_options": {"temperature": 2.0},
-             "head_lr": 0.2, "select": "validation", "limit": 10, "precision": "float32"}
+    other = {
+        "data": "mnist",
+        "loss": "meln",
+        "seed": 1,
+        "model": "resnet18",
+        "epochs": 3,
+        "batch_size": 7,
+        "lr": 0.5,
+        "momentum": 0.5,
+        "nesterov": False,
+        "weight_decay": 0.1,
+        "schedule": "steps",
+        "milestones": (1,),
+        "augment": "crop_flip",
+        "dropout": 0.5,
+        "known": 5,
+        "fold": 1,
+        "ood": ("noise",),
+        "loss_options": {"temperature": 2.0},
+        "head_lr": 0.2,
+        "select": "validation",
+        "limit": 10,
+        "precision": "float32",
+    }
     hashes = {field.name: replace(base, **{field.name: other[field.name]}).hash for field in fields(Config)}
     assert len({*hashes.values(), base.hash}) == len(hashes) + 1
 
@@ -29,7 +49,8 @@ def test_defaults_written_out_are_the_same_configuration():
     spelled = Config(**{field.name: getattr(base, field.name) for field in fields(Config)})
     assert spelled == base and spelled.hash == base.hash
     assert Config(loss="logitnorm", loss_options={"temperature": 0.3}) == Config(
-        loss="logitnorm", loss_options=[("temperature", 0.3)])
+        loss="logitnorm", loss_options=[("temperature", 0.3)]
+    )
 
 
 def test_a_hostile_data_name_stays_in_the_runs_folder(tmp_path):
@@ -44,8 +65,12 @@ def test_table_has_mean_deviation_n_and_convention():
     assert "| Softmax | 98.5 ± 0.7 | 20.0 ± 14.1 |" in text
     assert "n = 2" in text and "FPR95 with OOD as the positive class" in text
     assert tables.comma_separated(found).splitlines() == [
-        "loss,column,seed,value", "Softmax,accuracy,0,99.0000", "Softmax,accuracy,1,98.0000",
-        "Softmax,FPR95 near,0,10.0000", "Softmax,FPR95 near,1,30.0000"]
+        "loss,column,seed,value",
+        "Softmax,accuracy,0,99.0000",
+        "Softmax,accuracy,1,98.0000",
+        "Softmax,FPR95 near,0,10.0000",
+        "Softmax,FPR95 near,1,30.0000",
+    ]
 
 
 def test_a_hostile_name_in_a_table_is_text():
@@ -64,13 +89,25 @@ def test_help_is_complete(capsys):
 
 
 def test_train_and_table_from_the_command_line(tmp_path, capsys):
-    common = ["--data", "digits", "--epochs", "1", "--runs", str(tmp_path / "runs"), "--device", "cpu",
-              "--ood", "near", "noise"]
+    common = [
+        "--data",
+        "digits",
+        "--epochs",
+        "1",
+        "--runs",
+        str(tmp_path / "runs"),
+        "--device",
+        "cpu",
+        "--ood",
+        "near",
+        "noise",
+    ]
     command.main(["train", *common, "--loss", "meln", "--seed", "7", "--loss-options", "positive_temperature=true"])
     printed = capsys.readouterr().out
     assert "MELN" in printed and "seed 7" in printed and "FPR95 near" in printed
     assert [path.name.rsplit("-", 1)[0] for path in (tmp_path / "runs").glob("[!.]*")] == [
-        "digits-cnn-meln-positive_temperatureTrue-seed7"]
+        "digits-cnn-meln-positive_temperatureTrue-seed7"
+    ]
     command.main(["table", *common, "--seeds", "2", "--out", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     assert len([line for line in printed.splitlines() if line.startswith("| ")]) == 8  # a header and seven recipes
@@ -79,8 +116,12 @@ def test_train_and_table_from_the_command_line(tmp_path, capsys):
 
 
 def test_a_wrong_name_is_one_line_and_no_traceback(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "ood_helpers", "train", "--loss", "softmx", "--runs", str(tmp_path)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ood_helpers", "train", "--loss", "softmx", "--runs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr == ("ood_helpers: unknown loss 'softmx'; known: softmax, logitnorm, meln, isomax, isomaxplus, "
-                           "dismax, dismax_fpr\n")
+    assert done.stderr == (
+        "ood_helpers: unknown loss 'softmx'; known: softmax, logitnorm, meln, isomax, isomaxplus, dismax, dismax_fpr\n"
+    )

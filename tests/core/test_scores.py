@@ -1,4 +1,5 @@
 """Scores: their formulas, their sign, their kind; ODIN and GradNorm on a small model."""
+
 import math
 
 import numpy as np
@@ -16,10 +17,16 @@ LOGITS = torch.randn(20, 6, generator=torch.Generator().manual_seed(0), dtype=to
 def by_formula(name, z):
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     negative_entropy = (p * np.log(p)).sum(1)
-    return {"msp": p.max(1), "max_logit": z.max(1), "energy": np.log(np.exp(z).sum(1)),
-            "entropy": negative_entropy, "min_distance": z.max(1), "mmls": z.max(1) + z.mean(1),
-            "mmles": z.max(1) + z.mean(1) + negative_entropy,
-            "mmleps": z.max(1) + z.mean(1) + negative_entropy + p.max(1)}[name]
+    return {
+        "msp": p.max(1),
+        "max_logit": z.max(1),
+        "energy": np.log(np.exp(z).sum(1)),
+        "entropy": negative_entropy,
+        "min_distance": z.max(1),
+        "mmls": z.max(1) + z.mean(1),
+        "mmles": z.max(1) + z.mean(1) + negative_entropy,
+        "mmleps": z.max(1) + z.mean(1) + negative_entropy + p.max(1),
+    }[name]
 
 
 class Small(nn.Module):
@@ -154,6 +161,7 @@ def test_models_and_images_are_left_as_they_were(f, images):
 
 # Scores that need the features of the training set
 
+
 def three_classes(count=200, width=6, seed=0):
     rng = np.random.default_rng(seed)
     mix = rng.normal(size=(width, width))
@@ -195,8 +203,11 @@ def test_mahalanobis_of_a_singular_covariance():
 def test_mahalanobis_does_not_depend_on_the_features_coordinates():
     (train, labels), (features, _) = three_classes(), three_classes(1500, seed=1)
     change = np.random.default_rng(3).normal(size=(6, 6))
-    np.testing.assert_allclose(scores.mahalanobis(train @ change + 5, labels, features @ change + 5),
-                               scores.mahalanobis(train, labels, features), rtol=1e-7)
+    np.testing.assert_allclose(
+        scores.mahalanobis(train @ change + 5, labels, features @ change + 5),
+        scores.mahalanobis(train, labels, features),
+        rtol=1e-7,
+    )
 
 
 @pytest.mark.parametrize("k", [1, 7, 200])
@@ -213,8 +224,10 @@ def test_knn_is_scikit_learns(k, dtype, tolerance):
     np.testing.assert_allclose(result, -found[:, -1], rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("f", [lambda train, labels, x: scores.mahalanobis(train, labels, x),
-                               lambda train, labels, x: scores.knn(train, x, k=5)])
+@pytest.mark.parametrize(
+    "f",
+    [lambda train, labels, x: scores.mahalanobis(train, labels, x), lambda train, labels, x: scores.knn(train, x, k=5)],
+)
 def test_features_like_the_training_ones_score_higher(f):
     train, labels = three_classes()
     assert np.median(f(train, labels, train)) > np.median(f(train, labels, -train - 9)) + 0.1
@@ -224,8 +237,7 @@ def test_features_that_do_not_fit_are_refused():
     train, labels = three_classes(20)
     broken = train.copy()
     broken[3, 3] = np.nan
-    for f in (lambda train, x: scores.knn(train, x, 3),
-              lambda train, x: scores.mahalanobis(train, labels, x)):
+    for f in (lambda train, x: scores.knn(train, x, 3), lambda train, x: scores.mahalanobis(train, labels, x)):
         with pytest.raises(ValueError, match=r"shape \(N, D\), with the same D, got \(20, 6\) and \(20, 5\)"):
             f(train, train[:, 1:])
         with pytest.raises(ValueError, match="must be finite"):

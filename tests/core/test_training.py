@@ -1,4 +1,5 @@
 """Training from the outside: a configuration goes in, a run comes out, and comes out the same again."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,11 @@ import torch
 
 from ood_helpers import data, loop, losses, metrics, runs, sweeps, training
 from ood_helpers.data import folders, sets
-from ood_helpers.runs import Config
 from ood_helpers.loop import crop_flip
-from ood_helpers.widgets.points2d import fit_points
+from ood_helpers.runs import Config
 from ood_helpers.training import fit
+from ood_helpers.widgets.points2d import fit_points
+
 
 def leftovers(folder):
     """All files but locks, which are empty and cannot be taken away from under who may be waiting for them."""
@@ -114,6 +116,7 @@ def test_a_loss_that_becomes_nan_is_named_and_leaves_nothing(tmp_path):
 def test_an_interrupted_save_leaves_nothing(tmp_path, monkeypatch):
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(np, "savez", full_disk)
     with pytest.raises(OSError, match="No space"):
         fit(replace(QUICK, epochs=1), tmp_path, "cpu", False)
@@ -127,8 +130,12 @@ def test_crops_and_flips_are_crops_and_flips():
     padded = torch.nn.functional.pad(images, (2,) * 4)
     seen = set()
     for image, result in zip(padded, out):
-        candidates = {(y, x, flip): (image.flip(2) if flip else image)[:, y:y + 6, x:x + 5]
-                      for y in range(5) for x in range(5) for flip in (False, True)}
+        candidates = {
+            (y, x, flip): (image.flip(2) if flip else image)[:, y : y + 6, x : x + 5]
+            for y in range(5)
+            for x in range(5)
+            for flip in (False, True)
+        }
         matches = [key for key, value in candidates.items() if torch.equal(value, result)]
         assert len(matches) == 1
         seen.add(matches[0])
@@ -161,7 +168,9 @@ def test_temperature_is_chosen_on_the_validation_part_alone(tmp_path, monkeypatc
 def test_lesson_trains_every_seed_of_every_recipe(tmp_path):
     trained = sweeps.lesson(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
     assert {name: [run.config.seed for run in group] for name, group in trained.items()} == {
-        "softmax": [0, 1], "dismax": [0, 1]}
+        "softmax": [0, 1],
+        "dismax": [0, 1],
+    }
     assert all(run.config.loss == name for name, group in trained.items() for run in group)
 
 
@@ -174,11 +183,15 @@ def test_every_loss_separates_points(loss):
 
 
 def test_bad_names_and_values_are_refused_in_one_sentence(tmp_path):
-    for change, message in (({"loss": "sofmax"}, "unknown loss 'sofmax'; known: softmax"),
-                            ({"model": "resnet"}, "unknown model 'resnet'; known: cnn"),
-                            ({"schedule": "step"}, "unknown schedule"), ({"epochs": 0}, "epochs must be positive"),
-                            ({"lr": -1.0}, "lr must be positive"), ({"limit": 0}, "limit must be at least one image"),
-                            ({"fold": 5}, "fold must be 0 to 4, not 5")):
+    for change, message in (
+        ({"loss": "sofmax"}, "unknown loss 'sofmax'; known: softmax"),
+        ({"model": "resnet"}, "unknown model 'resnet'; known: cnn"),
+        ({"schedule": "step"}, "unknown schedule"),
+        ({"epochs": 0}, "epochs must be positive"),
+        ({"lr": -1.0}, "lr must be positive"),
+        ({"limit": 0}, "limit must be at least one image"),
+        ({"fold": 5}, "fold must be 0 to 4, not 5"),
+    ):
         with pytest.raises(ValueError, match=message):
             replace(QUICK, **change)
     with pytest.raises(ValueError, match="unknown image set 'digit'"):
@@ -221,7 +234,8 @@ def test_the_fast_loop_learns_what_the_plain_loop_learns():
     digits = data.load("digits")
     (images, labels), (test, test_labels) = (
         (x.repeat_interleave(2, 2).repeat_interleave(2, 3).expand(-1, 3, -1, -1).contiguous(), y)
-        for x, y in (digits.part("train"), digits.part("test")))
+        for x, y in (digits.part("train"), digits.part("test"))
+    )
     criterion, accuracy = losses.SoftmaxLoss(), {"plain": [], "fast": []}
     for seed in range(3):
         for kind, found in accuracy.items():
@@ -237,9 +251,18 @@ def test_the_fast_loop_learns_what_the_plain_loop_learns():
                 optimise = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4, fused=True)
                 constant = torch.optim.lr_scheduler.ConstantLR(optimise, 1.0)
                 for epoch in range(5):
-                    loop.one_epoch(network, criterion, optimise, constant, images, labels, 32,
-                                   torch.Generator().manual_seed(epoch), "crop_flip",
-                                   loop.precision(torch.device("cpu")))
+                    loop.one_epoch(
+                        network,
+                        criterion,
+                        optimise,
+                        constant,
+                        images,
+                        labels,
+                        32,
+                        torch.Generator().manual_seed(epoch),
+                        "crop_flip",
+                        loop.precision(torch.device("cpu")),
+                    )
             found.append(metrics.accuracy(loop.outputs(network, test)[1], test_labels))
     plain, fast = accuracy.values()
     assert np.mean(plain) > 0.7, accuracy
@@ -251,8 +274,13 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
     pixels = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=(9_000, 1, 8, 8))
     pixels[:] = random.integers(0, 256, pixels.shape)
     parts = torch.from_numpy(random.permutation(9_000)).split([7_000, 1_000, 1_000])
-    large = data.ImageSet("large", torch.from_numpy(pixels), torch.arange(9_000) % 3, ("a", "b", "c"),
-                          dict(zip(("train", "validation", "test"), parts)))
+    large = data.ImageSet(
+        "large",
+        torch.from_numpy(pixels),
+        torch.arange(9_000) % 3,
+        ("a", "b", "c"),
+        dict(zip(("train", "validation", "test"), parts)),
+    )
     monkeypatch.setattr(Config, "dataset", lambda self: large)
     config = Config(epochs=1, ood=("noise",), batch_size=100, augment="crop_flip", select="validation")
     whole = fit(config, tmp_path / "whole", "cpu", False)
@@ -264,6 +292,7 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
         found = get(self, key)
         read.append(found.shape[0])
         return found
+
     monkeypatch.setattr(sets.Chosen, "__getitem__", counted)
     pieces = fit(config, tmp_path / "pieces", "cpu", False)
     for name, logits in whole.logits.items():
@@ -272,12 +301,19 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
     assert sweeps.validation_auroc(pieces) == sweeps.validation_auroc(whole)
 
 
-@pytest.mark.parametrize("error", [
-    torch.OutOfMemoryError("CUDA out of memory"), MemoryError(),
-    RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=lambda e: type(e).__name__,
+)
 def test_out_of_memory_says_the_batch_size_to_try(error, tmp_path, monkeypatch):
     def full(*_):
         raise error
+
     monkeypatch.setattr(training, "one_epoch", full)
     with pytest.raises(ValueError, match="not fit in the device's memory with batches of 32; try batch_size=16"):
         fit(QUICK, tmp_path, "cpu", False)

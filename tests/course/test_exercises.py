@@ -1,4 +1,5 @@
 """The course: exercises that check themselves, and the notebooks, slides and pages made from one source."""
+
 import io
 import json
 import re
@@ -13,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from ood_helpers import losses, metrics, scores
-from ood_helpers.course.grading import EXERCISES, auroc
 from ood_helpers.course.exercises import check, verdict
+from ood_helpers.course.grading import EXERCISES, auroc
 
 ROOT = Path(__file__).parents[2]
 BOOKS = {path.stem: nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -22,9 +23,12 @@ BOOKS = {path.stem: nbformat.read(path, 4) for path in sorted((ROOT / "notebooks
 
 def tagged(tag):
     """(notebook, name of the exercise, source) of every cell with this tag."""
-    return [(stem, cell.id.partition("-")[2], cell.source) for stem,
-        book in BOOKS.items() for cell in book.cells
-            if tag in cell.metadata.get("tags", ()) and cell.cell_type == "code"]
+    return [
+        (stem, cell.id.partition("-")[2], cell.source)
+        for stem, book in BOOKS.items()
+        for cell in book.cells
+        if tag in cell.metadata.get("tags", ()) and cell.cell_type == "code"
+    ]
 
 
 def trained(seed=0):
@@ -37,8 +41,13 @@ def trained(seed=0):
 
 def do(source, stem):
     """What a cell prints, in a notebook that has run its settings."""
-    imports = "\n".join(line for cell in BOOKS[stem].cells if cell.cell_type == "code"
-                        for line in cell.source.splitlines() if line.startswith(("import ", "from ")))
+    imports = "\n".join(
+        line
+        for cell in BOOKS[stem].cells
+        if cell.cell_type == "code"
+        for line in cell.source.splitlines()
+        if line.startswith(("import ", "from "))
+    )
     names = {"__name__": "__main__"}
     exec(imports, names)
     printed = io.StringIO()
@@ -49,21 +58,24 @@ def do(source, stem):
 
 # Exercises
 
+
 def test_every_notebook_has_exercises_and_every_exercise_one_blank_and_one_solution():
     blanks, solutions = ([(stem, name) for stem, name, _ in tagged(tag)] for tag in ("exercise", "solution"))
     assert blanks == solutions and sorted(name for _, name in blanks) == sorted(EXERCISES)
     assert all(2 <= sum(stem == each for each, _ in blanks) <= 3 for stem in BOOKS)
 
 
-@pytest.mark.parametrize("stem, name, source", tagged("solution"),
-    ids=lambda value: value if value in EXERCISES else "")
+@pytest.mark.parametrize(
+    "stem, name, source", tagged("solution"), ids=lambda value: value if value in EXERCISES else ""
+)
 def test_solution_is_accepted_each_time(stem, name, source):
     for _ in range(2):
         assert f"Solved · {name}: " in do(source, stem)
 
 
-@pytest.mark.parametrize("stem, name, source", tagged("exercise"),
-    ids=lambda value: value if value in EXERCISES else "")
+@pytest.mark.parametrize(
+    "stem, name, source", tagged("exercise"), ids=lambda value: value if value in EXERCISES else ""
+)
 def test_blank_fails_with_a_hint_and_without_an_error(stem, name, source):
     assert do(source, stem).startswith(f"Not yet · {name}: ")
 
@@ -79,11 +91,16 @@ def test_no_constant_passes(name):
         assert not verdict(name, lambda *_, value=value: value, *GIVEN.get(name, ()))[0]
 
 
-@pytest.mark.parametrize("name, words",
-    [("changed_images", (0.5, 0.9, 1)), ("auroc_survives", ("same", "changes")),
-                                         ("doubled_logits", ("same", "changes")),
-                                         ("which_margins", ("acts", "inert")),
-                                         ("which_choices", ("flatters", "honest"))])
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("changed_images", (0.5, 0.9, 1)),
+        ("auroc_survives", ("same", "changes")),
+        ("doubled_logits", ("same", "changes")),
+        ("which_margins", ("acts", "inert")),
+        ("which_choices", ("flatters", "honest")),
+    ],
+)
 def test_one_word_for_everything_is_no_prediction(name, words):
     (source,) = (source for _, each, source in tagged("exercise") if each == name)
     lines = [line.split('"')[1] for line in source.splitlines() if line.startswith('    "')]
@@ -98,13 +115,15 @@ def sigmoid_auroc(known, strange):
 
 
 HELPERS = {
-    "msp": scores.msp, "logitnorm": lambda z, y, tau: losses.LogitNormLoss(tau)(z, y),
+    "msp": scores.msp,
+    "logitnorm": lambda z, y, tau: losses.LogitNormLoss(tau)(z, y),
     "isomaxplus_logits": lambda x, w, s: losses.IsoMaxPlusLossFirstPart(8, 5).double()(x),
     "colleague": lambda known, strange: metrics.detection(known, strange)["auroc"],
     "threshold_95": lambda s: __import__("ood_helpers").calibration.threshold(s, 0.95),
     "kappa": __import__("sklearn.metrics").metrics.cohen_kappa_score,
     "margin_slope": lambda z, y, m: losses.MarginEnhancedLogitNormLoss(1.0, m, "target").double()(z, y),
-    "softmax_gradient": lambda z, y: torch.autograd.grad(F.cross_entropy(z.requires_grad_(), y), z)[0]}
+    "softmax_gradient": lambda z, y: torch.autograd.grad(F.cross_entropy(z.requires_grad_(), y), z)[0],
+}
 
 
 @pytest.mark.parametrize("name", HELPERS)
@@ -114,8 +133,10 @@ def test_the_helper_itself_does_not_pass_for_the_students_work(name):
 
 
 def test_the_oracle_of_the_checks_does_not_pass_either():
-    assert " at work. " in verdict("colleague", auroc)[1] and " at work. " in verdict("colleague", lambda a,
-        b: auroc(a, b))[1]
+    assert (
+        " at work. " in verdict("colleague", auroc)[1]
+        and " at work. " in verdict("colleague", lambda a, b: auroc(a, b))[1]
+    )
 
 
 def onehot(y, z):
@@ -130,7 +151,8 @@ def slope_of_target(z, y, m):
 WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("msp", lambda z: np.exp(z).max(1) / np.exp(z).sum(1), "too large"),
     ("msp", lambda z: z.max(1), "largest logit"),
-    ("msp", lambda z: z, "shape"), ("msp", lambda z: z / z.sum(1), "keepdim"),
+    ("msp", lambda z: z, "shape"),
+    ("msp", lambda z: z / z.sum(1), "keepdim"),
     ("softmax_gradient", lambda z, y: z.softmax(1) - onehot(y, z), "gradient of the sum"),
     ("softmax_gradient", lambda z, y: (onehot(y, z) - z.softmax(1)) / len(z), "downhill"),
     ("norm_needed", lambda q, k: np.log((k - 1) * q / (1 - q)), "gap between"),
@@ -144,15 +166,17 @@ WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("pick_tau", lambda table: min(table, key=lambda c: c.training_loss).tau, "smallest tau"),
     ("margin_slope", lambda z, y, m: 0.0, "so m left every logit"),
     ("margin_slope", lambda z, y, m: slope_of_target(z, y, m), "in a tuple"),
-    ("margin_slope", lambda z, y, m: ((1 - z.softmax(1).gather(1, y[:, None])) / z.norm(dim=1, keepdim=True)).mean(),
-        "raw logits"),
+    (
+        "margin_slope",
+        lambda z, y, m: ((1 - z.softmax(1).gather(1, y[:, None])) / z.norm(dim=1, keepdim=True)).mean(),
+        "raw logits",
+    ),
     ("softmax_gradient", lambda z, y: z.softmax(1) - y, "one_hot"),
     ("positive_temperature", lambda theta: theta.abs() + 1, "turns around"),
     ("positive_temperature", lambda theta: (1 + theta).clamp(min=0.01), "flat somewhere"),
     ("positive_temperature", lambda theta: 1 + theta, "above zero"),
     ("positive_temperature", lambda theta: theta.detach().exp(), "gradient must pass"),
-    ("isomaxplus_logits", lambda x, w, s: abs(s) * torch.cdist(F.normalize(x), F.normalize(w)),
-        "near prototype"),
+    ("isomaxplus_logits", lambda x, w, s: abs(s) * torch.cdist(F.normalize(x), F.normalize(w)), "near prototype"),
     ("isomaxplus_logits", lambda x, w, s: -abs(s) * torch.cdist(x, w), "that is IsoMax"),
     ("isomaxplus_logits", lambda x, w, s: -s * torch.cdist(F.normalize(x), F.normalize(w)), "below zero"),
     ("mosaic_targets", lambda drawn, k: F.one_hot(drawn, k).double().amax(1) / 4, "colleague's"),
@@ -177,13 +201,17 @@ def test_common_wrong_answers_get_their_own_hint(name, answer, word):
     assert not solved and word in message
 
 
-@pytest.mark.parametrize("threshold, positive, word", [
-    (lambda s: np.quantile(s, 0.95), "id", "other end"),
-    (lambda s: np.quantile(s, 0.05), "id", "between two scores"),
-    (lambda s: s.min(), "id", "highest"),
-    (lambda s: np.sort(s)[len(s) - -(-19 * len(s) // 20)], "ood", "of which set"),
-    (lambda s: np.sort(s)[len(s) - -(-19 * len(s) // 20)], "yes", "convention"),
-    (lambda s: s, "id", "one number")])
+@pytest.mark.parametrize(
+    "threshold, positive, word",
+    [
+        (lambda s: np.quantile(s, 0.95), "id", "other end"),
+        (lambda s: np.quantile(s, 0.05), "id", "between two scores"),
+        (lambda s: s.min(), "id", "highest"),
+        (lambda s: np.sort(s)[len(s) - -(-19 * len(s) // 20)], "ood", "of which set"),
+        (lambda s: np.sort(s)[len(s) - -(-19 * len(s) // 20)], "yes", "convention"),
+        (lambda s: s, "id", "one number"),
+    ],
+)
 def test_a_threshold_needs_its_convention(threshold, positive, word):
     solved, message = verdict("threshold_95", threshold, positive)
     assert not solved and word in message
@@ -224,6 +252,7 @@ def test_unknown_exercise_lists_the_known():
 
 # Notebooks made from the one source
 
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     from ood_helpers.course import site as course
@@ -254,14 +283,16 @@ def test_each_notebook_asks_the_room_names_its_papers_and_says_whose_is_what(ste
     assert questions.count("?") >= 3
     assert "https://arxiv.org/abs/" in text
     assert any(word in text.casefold() for word in ("ours are", "*ours*")) and any(
-        word in text.casefold() for word in ("theirs", "follow the authors"))
+        word in text.casefold() for word in ("theirs", "follow the authors")
+    )
 
 
 @pytest.mark.parametrize("stem", BOOKS)
 def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_solution(made, stem):
     page = (made / "slides" / f"{stem}.html").read_text(encoding="utf-8")
-    pictures = sum("image/png" in output.get("data", {}) for cell in BOOKS[stem].cells
-                   for output in cell.get("outputs", ()))
+    pictures = sum(
+        "image/png" in output.get("data", {}) for cell in BOOKS[stem].cells for output in cell.get("outputs", ())
+    )
     assert page.count("<img ") == pictures and page.count("<section") > pictures
     assert "Question.</strong>" in page and "Questions for the room" in page
     assert "def " not in page and "A solution" not in page
@@ -269,9 +300,18 @@ def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_so
 
 def test_the_plan_names_every_notebook_and_its_commands_exist():
     readme = (ROOT / "README.md").read_text()
-    plan = readme[readme.index("## Teaching"):]
-    for word in ("45 minutes", "90 minutes", "180 minutes", "Binder", "Colab", "Thirty students", "make course",
-                 "make site", *(stem[:2] for stem in BOOKS)):
+    plan = readme[readme.index("## Teaching") :]
+    for word in (
+        "45 minutes",
+        "90 minutes",
+        "180 minutes",
+        "Binder",
+        "Colab",
+        "Thirty students",
+        "make course",
+        "make site",
+        *(stem[:2] for stem in BOOKS),
+    ):
         assert word in plan, word
     makefile = (ROOT / "Makefile").read_text()
     assert "\ncourse: " in makefile and "\nsite: " in makefile
@@ -279,11 +319,15 @@ def test_the_plan_names_every_notebook_and_its_commands_exist():
 
 def test_the_minutes_of_the_plan_add_up_and_leave_room_for_its_exercises():
     readme = (ROOT / "README.md").read_text()
-    table = readme[readme.index("| | 45 minutes"):readme.index("\n| needs")]
+    table = readme[readme.index("| | 45 minutes") : readme.index("\n| needs")]
     for head, _, *parts, total in zip(*(row.split("|")[2:5] for row in table.splitlines())):
         assert sum(int(number) for part in parts for number in re.findall(r"\b\d+\b", part)) == int(total)
         assert int(total) <= int(head.split()[0])
-    written = {title.casefold(): int(minutes) for book in BOOKS.values() for cell in book.cells
-               for title, minutes in re.findall(r"^\*\*(.+?)\*\* \(.+?(\d+) minutes\)", cell.source)}
+    written = {
+        title.casefold(): int(minutes)
+        for book in BOOKS.values()
+        for cell in book.cells
+        for title, minutes in re.findall(r"^\*\*(.+?)\*\* \(.+?(\d+) minutes\)", cell.source)
+    }
     planned = re.findall(r"\*(.+?)\* (\d+)", table)
     assert planned and all(int(minutes) >= written[name.casefold()] for name, minutes in planned)

@@ -1,4 +1,5 @@
 """The static site in a real browser with the network off: pages, figures in words, explorers, slides."""
+
 import html
 import re
 import subprocess
@@ -14,8 +15,8 @@ import yaml
 from ood_helpers import alt_text as captions
 from ood_helpers.course import html as render
 from ood_helpers.course import site as course
-from ood_helpers.widgets import page as pages
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
+from ood_helpers.widgets import page as pages
 
 ROOT = Path(__file__).parents[2]
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -32,9 +33,12 @@ def built(tmp_path_factory):
 
     pair = scores(), scores()
     link(*pair, *course.SHARED)
-    live = {"scores": ("Scores", [scores()]), "scores_pair": ("Two losses", pair),
+    live = {
+        "scores": ("Scores", [scores()]),
+        "scores_pair": ("Two losses", pair),
         "norm": ("Norm", [NormExplorer()]),
-            "playground": ("Plane", [Playground()])}
+        "playground": ("Plane", [Playground()]),
+    }
     return course.site(tmp_path_factory.mktemp("site"), ROOT / "notebooks", live).parent
 
 
@@ -58,6 +62,7 @@ def pages_of(folder):
 
 
 # Without a browser
+
 
 def test_every_notebook_has_its_page_and_its_slides_and_all_links_lead_somewhere(built):
     written = pages_of(built)
@@ -93,8 +98,7 @@ def test_every_picture_is_told_in_words_with_its_numbers_and_has_a_caption(built
 
 
 def test_explorers_stand_where_the_notebooks_have_them_and_begin_in_their_state(built):
-    frames = {stem:
-        Elements((built / f"{stem}.html").read_text(encoding="utf-8")).of("iframe") for stem in STEMS}
+    frames = {stem: Elements((built / f"{stem}.html").read_text(encoding="utf-8")).of("iframe") for stem in STEMS}
     assert sum(map(len, frames.values())) >= 6 and all(frames[stem] for stem in STEMS[:6])
     for each in sum(frames.values(), []):
         assert "=" in each["src"].partition("#")[2] and each["title"]
@@ -109,29 +113,33 @@ def test_formulas_are_mathml_and_none_is_left_as_source(built):
         assert not commands, commands
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("`$x$` and $y$", "<code>$x$</code>"), ("[next](02_growing.ipynb)", 'href="02_growing.html"'),
-    ("| $a$ |\n|---|\n| $\\lVert b\\rVert$ |", "<table>"), ("<script>alert(1)</script>", "&lt;script&gt;")])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("`$x$` and $y$", "<code>$x$</code>"),
+        ("[next](02_growing.ipynb)", 'href="02_growing.html"'),
+        ("| $a$ |\n|---|\n| $\\lVert b\\rVert$ |", "<table>"),
+        ("<script>alert(1)</script>", "&lt;script&gt;"),
+    ],
+)
 def test_prose(text, expected):
     assert expected in render.prose(text)
 
 
 def test_a_hostile_name_in_an_output_is_text():
-    cell = nbformat.v4.new_code_cell("x",
-        outputs=[nbformat.v4.new_output("stream", name="stdout", text="<img src=x>")])
+    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("stream", name="stdout", text="<img src=x>")])
     assert "<img" not in "".join(render.shown([cell], {}, None))
 
 
 def luminance(color):
-    channels = [int(color[k:k + 2], 16) / 255 for k in (1, 3, 5)]
+    channels = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return np.dot([0.2126, 0.7152, 0.0722], linear)
 
 
 def test_every_colour_stands_out_from_its_paper_in_both_themes():
     style = (render.STATIC / "course.css").read_text()
-    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style,
-        re.S)]
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)]
     assert len(themes) == 2
     for theme in themes:
         for ink in ("ink", "soft", "link", "keyword", "text", "number", "note"):
@@ -156,15 +164,17 @@ def test_an_address_is_read_from_a_finding():
         render.address("a picture", runs)
 
 
-@pytest.mark.parametrize("draw, told", [
-    (lambda ax: ax.plot([0, 1], [0, 1], label="calibrated"), "an empty panel"),
-    (lambda ax: ax.bar([0, 1], [2.0, 5.0], label="images"), "images: 2 from 2 to 5"),
-    (lambda ax: ax.axvline(0.5, label="chosen"), "chosen at 0.5"),
-    (lambda ax: ax.stairs([0.25, 0.75], [0, 1, 2], label="ID"), "ID: half of the images between 0 and 2"),
-    (lambda ax: (ax.set_title("t"), ax.plot(range(3), [3, 1, np.nan], label="T")),
-        "t: T from 3 at 0 to 1 at 1"),
-    (lambda ax: ax.pcolormesh(np.array([[1.0, 2], [3, 4]])), "table of 2 by 2, from 1 ("),
-])
+@pytest.mark.parametrize(
+    "draw, told",
+    [
+        (lambda ax: ax.plot([0, 1], [0, 1], label="calibrated"), "an empty panel"),
+        (lambda ax: ax.bar([0, 1], [2.0, 5.0], label="images"), "images: 2 from 2 to 5"),
+        (lambda ax: ax.axvline(0.5, label="chosen"), "chosen at 0.5"),
+        (lambda ax: ax.stairs([0.25, 0.75], [0, 1, 2], label="ID"), "ID: half of the images between 0 and 2"),
+        (lambda ax: (ax.set_title("t"), ax.plot(range(3), [3, 1, np.nan], label="T")), "t: T from 3 at 0 to 1 at 1"),
+        (lambda ax: ax.pcolormesh(np.array([[1.0, 2], [3, 4]])), "table of 2 by 2, from 1 ("),
+    ],
+)
 def test_a_figure_is_described_from_its_numbers(draw, told):
     from matplotlib.figure import Figure
 
@@ -183,8 +193,9 @@ def test_many_panels_are_counted_and_not_all_told():
 
 
 def test_command_line_names_its_two_targets(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "ood_helpers.course", "sites"], cwd=tmp_path,
-        capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ood_helpers.course", "sites"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode and done.stderr.strip() == "usage: python -m ood_helpers.course course|site"
     with pytest.raises(ValueError, match="there is no notebook in"):
         course.site(tmp_path / "site", tmp_path, {"scores": None})
@@ -201,20 +212,18 @@ def test_citation_agrees_with_the_package():
 
 # In Chromium
 
+
 @pytest.fixture
 def visit(chromium, built):
     """Open a page of the site with the network off; a request for anything but files, or an error, fails."""
     contexts, trouble = [], []
 
     def open_page(name, **options):
-        contexts.append(chromium.new_context(offline=True,
-            **{"viewport": {"width": 1100, "height": 800}} | options))
+        contexts.append(chromium.new_context(offline=True, **{"viewport": {"width": 1100, "height": 800}} | options))
         page = contexts[-1].new_page()
-        page.on("request",
-            lambda r: r.url.startswith(("file:", "data:")) or trouble.append(f"asked for {r.url}"))
+        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or trouble.append(f"asked for {r.url}"))
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("console",
-            lambda message: message.type in ("error", "warning") and trouble.append(message.text))
+        page.on("console", lambda message: message.type in ("error", "warning") and trouble.append(message.text))
         page.goto((built / f"{name}.html").as_uri())
         return page
 
@@ -294,8 +303,10 @@ def test_everything_that_can_be_used_is_reached_by_tab_and_shows_it(visit):
     for _ in range(40):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.tagName"))
-        assert page.evaluate("document.activeElement === document.body || "
-                             "getComputedStyle(document.activeElement).outlineStyle !== 'none'")
+        assert page.evaluate(
+            "document.activeElement === document.body || "
+            "getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        )
     assert {"A", "SUMMARY", "PRE"} <= reached
 
 
@@ -303,8 +314,7 @@ def test_slides_move_by_keys_and_keep_their_place_in_the_address(visit):
     page = visit(f"{STEMS[2]}_slides")
     count = page.locator("section").count()
     assert count > 8
-    for key, place in (("ArrowRight", 2), ("PageDown", 3), (" ", 4), ("ArrowLeft", 3), ("End", count),
-        ("Home", 1)):
+    for key, place in (("ArrowRight", 2), ("PageDown", 3), (" ", 4), ("ArrowLeft", 3), ("End", count), ("Home", 1)):
         page.keyboard.press(key)
         page.wait_for_function("(hash) => location.hash === hash", arg=f"#{place}")
         top = page.locator("section").nth(place - 1).evaluate("(slide) => slide.getBoundingClientRect().top")
@@ -321,7 +331,8 @@ def test_no_slide_is_larger_than_the_screen(visit):
         for width, height in ((1280, 720), (1024, 768)):
             page.set_viewport_size({"width": width, "height": height})
             sizes = page.locator("section").evaluate_all(
-                "all => all.map((s) => [s.getBoundingClientRect().height, s.scrollHeight, s.scrollWidth])")
+                "all => all.map((s) => [s.getBoundingClientRect().height, s.scrollHeight, s.scrollWidth])"
+            )
             assert (np.max(sizes, axis=0) <= (height, height, width)).all(), stem
             pictures = page.locator("section img").evaluate_all("all => all.map((image) => image.clientHeight)")
             assert min(pictures) > height / 4, stem
@@ -336,7 +347,8 @@ def test_from_a_slide_to_its_live_explorer_and_back(visit):
     page.wait_for_selector("dd:not(:empty)")
     page.go_back()
     page.wait_for_function(
-        "(k) => Math.abs(document.querySelectorAll('section')[k - 1]?.getBoundingClientRect().top) < 5", arg=place)
+        "(k) => Math.abs(document.querySelectorAll('section')[k - 1]?.getBoundingClientRect().top) < 5", arg=place
+    )
 
 
 def test_an_address_opens_its_slide_also_behind_pictures(visit):
@@ -344,6 +356,7 @@ def test_an_address_opens_its_slide_also_behind_pictures(visit):
     for place in (12, 5):
         page.evaluate("(place) => { location.hash = place; }", place)
         page.wait_for_function(
-            "(k) => Math.abs(document.querySelectorAll('section')[k - 1].getBoundingClientRect().top) < 5", arg=place)
+            "(k) => Math.abs(document.querySelectorAll('section')[k - 1].getBoundingClientRect().top) < 5", arg=place
+        )
         page.reload()
         assert abs(page.locator("section").nth(place - 1).evaluate("(s) => s.getBoundingClientRect().top")) < 5

@@ -1,4 +1,5 @@
 """Downloads, against a server on the loopback that serves small archives in the true layouts."""
+
 import io
 import os
 import sys
@@ -11,16 +12,21 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-
 from loopback import offer, picture, pixels, server, tar, zipped  # noqa: F401
+
 from ood_helpers import data
 from ood_helpers.data import folders
 from ood_helpers.data.downloads import Archive, Own
 
-LIKE = data.ImageSet("like", torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"),
-                     {"test": torch.arange(2)})
-ODIN = {"lsun_crop": "LSUN/test", "lsun_resize": "LSUN_resize/LSUN_resize",
-        "tinyimagenet_crop": "Imagenet/test", "tinyimagenet_resize": "Imagenet_resize/Imagenet_resize"}
+LIKE = data.ImageSet(
+    "like", torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"), {"test": torch.arange(2)}
+)
+ODIN = {
+    "lsun_crop": "LSUN/test",
+    "lsun_resize": "LSUN_resize/LSUN_resize",
+    "tinyimagenet_crop": "Imagenet/test",
+    "tinyimagenet_resize": "Imagenet_resize/Imagenet_resize",
+}
 
 
 def lsun(count=4):
@@ -32,6 +38,7 @@ def names(folder):
 
 
 # The archives' true layouts
+
 
 @pytest.mark.parametrize("name", ODIN)
 def test_odins_archives(name, offer, tmp_path, capsys):
@@ -51,8 +58,11 @@ def test_odins_archives(name, offer, tmp_path, capsys):
 
 
 def test_imagenet_o(offer, tmp_path):
-    files = {f"imagenet-o/{wnid}/{i}.JPEG": picture("JPEG", (300, 280))
-             for wnid in ("n01443537", "n02219486") for i in range(2)}
+    files = {
+        f"imagenet-o/{wnid}/{i}.JPEG": picture("JPEG", (300, 280))
+        for wnid in ("n01443537", "n02219486")
+        for i in range(2)
+    }
     offer("imagenet_o", tar(files | {"imagenet-o/README.txt": b"hello"}, "w"))
     found = data.load_ood("imagenet_o", LIKE, tmp_path)
     assert found.classes == ("n01443537", "n02219486") and found.labels.tolist() == [0, 1, 0, 1]
@@ -60,15 +70,22 @@ def test_imagenet_o(offer, tmp_path):
 
 
 def tiny_imagenet():
-    files = {f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{i}.JPEG": picture("JPEG", (64, 64))
-             for wnid in ("n01443537", "n01629819") for i in range(10)}
+    files = {
+        f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{i}.JPEG": picture("JPEG", (64, 64))
+        for wnid in ("n01443537", "n01629819")
+        for i in range(10)
+    }
     files |= {f"tiny-imagenet-200/train/{wnid}/{wnid}_boxes.txt": b"x" for wnid in ("n01443537", "n01629819")}
     files |= {f"tiny-imagenet-200/val/images/val_{i}.JPEG": picture("JPEG", (64, 64)) for i in range(4)}
-    notes = "".join(f"val_{i}.JPEG\t{wnid}\t0\t32\t44\t62\n" for i, wnid in
-                    enumerate(("n01629819", "n01443537", "n01629819", "../../../out")))
-    return files | {"tiny-imagenet-200/val/val_annotations.txt": notes.encode(),
-                    "tiny-imagenet-200/test/images/test_0.JPEG": picture("JPEG", (64, 64)),
-                    "tiny-imagenet-200/words.txt": b"n01443537\tgoldfish"}
+    notes = "".join(
+        f"val_{i}.JPEG\t{wnid}\t0\t32\t44\t62\n"
+        for i, wnid in enumerate(("n01629819", "n01443537", "n01629819", "../../../out"))
+    )
+    return files | {
+        "tiny-imagenet-200/val/val_annotations.txt": notes.encode(),
+        "tiny-imagenet-200/test/images/test_0.JPEG": picture("JPEG", (64, 64)),
+        "tiny-imagenet-200/words.txt": b"n01443537\tgoldfish",
+    }
 
 
 def test_tiny_imagenet(offer, tmp_path, capsys):
@@ -91,8 +108,13 @@ def test_sets_that_only_the_user_has(tmp_path, capsys):
         sentence = f"{name} cannot be downloaded; put {said}.* into .*{name}$"
         with pytest.raises(FileNotFoundError, match=sentence):
             data.load_ood(name, LIKE, tmp_path)
-    for path, count in (("isun/a", 2), ("imagenet/train/n01", 10), ("imagenet/train/n02", 10),
-                        ("imagenet/val/n01", 2), ("imagenet/val/n02", 1)):
+    for path, count in (
+        ("isun/a", 2),
+        ("imagenet/train/n01", 10),
+        ("imagenet/train/n02", 10),
+        ("imagenet/val/n01", 2),
+        ("imagenet/val/n02", 1),
+    ):
         (tmp_path / path).mkdir(parents=True)
         for i in range(count):
             (tmp_path / path / f"{i}.JPEG").write_bytes(picture("JPEG", (320, 270)))
@@ -107,13 +129,17 @@ def test_sets_that_only_the_user_has(tmp_path, capsys):
 
 # Downloads that fail, and how they go on
 
+
 def test_a_set_is_downloaded_once(server, offer, tmp_path):
     offer("lsun_resize", lsun())
     first = data.load_ood("lsun_resize", LIKE, tmp_path)
     second = data.load_ood("lsun_resize", LIKE, tmp_path)
     assert torch.equal(first.images, second.images) and server.asked == [None]
-    assert names(tmp_path) == [".lock", "lsun_resize/LSUN_resize.tar.gz",
-                               *(f"lsun_resize/unpacked/LSUN_resize/LSUN_resize/{i}.png" for i in range(4))]
+    assert names(tmp_path) == [
+        ".lock",
+        "lsun_resize/LSUN_resize.tar.gz",
+        *(f"lsun_resize/unpacked/LSUN_resize/LSUN_resize/{i}.png" for i in range(4)),
+    ]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -155,8 +181,10 @@ def test_a_wrong_checksum_leaves_nothing(offer, tmp_path):
 def test_a_refusal_is_one_sentence_and_leaves_nothing(status, server, offer, tmp_path):
     offer("tiny_imagenet", b"")
     server.status = status
-    sentence = (rf"tiny_imagenet could not be downloaded \(HTTP Error {status}: .*\); without a network, "
-                "fetch http://.*tiny-imagenet-200.zip elsewhere and put it into")
+    sentence = (
+        rf"tiny_imagenet could not be downloaded \(HTTP Error {status}: .*\); without a network, "
+        "fetch http://.*tiny-imagenet-200.zip elsewhere and put it into"
+    )
     with pytest.raises(FileNotFoundError, match=sentence):
         data.load_ood("tiny_imagenet", LIKE, tmp_path / "data")
     assert not list(tmp_path.iterdir())
@@ -192,8 +220,10 @@ def test_two_at_once_download_once_and_the_second_says_that_it_waits(server, off
     offer("lsun_resize", lsun())
     found = []
     with FileLock(tmp_path / ".lock"):
-        threads = [threading.Thread(target=lambda: found.append(data.load_ood("lsun_resize", LIKE, tmp_path)))
-                   for _ in range(2)]
+        threads = [
+            threading.Thread(target=lambda: found.append(data.load_ood("lsun_resize", LIKE, tmp_path)))
+            for _ in range(2)
+        ]
         for thread in threads:
             thread.start()
         deadline, said = time.monotonic() + 30, ""

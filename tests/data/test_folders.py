@@ -1,4 +1,5 @@
 """Folders of image files: their layouts, their sizes, and what does not belong in them."""
+
 import os
 import re
 from dataclasses import replace
@@ -7,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from imagesets import digits, make_set, part_sizes, partition, write_images  # noqa: F401
 from PIL import Image, ImageOps
 
-from imagesets import digits, make_set, part_sizes, partition, write_images  # noqa: F401
 from ood_helpers import data
 from ood_helpers.data import folders
 
@@ -72,14 +73,14 @@ def test_files_that_are_no_images_are_skipped_and_listed(tmp_path, capsys):
     (tmp_path / "a" / "notes.txt").write_text("not an image")
     (tmp_path / "a" / "empty.png").touch()
     whole = (tmp_path / "a" / "000.png").read_bytes()
-    (tmp_path / "b" / "cut.png").write_bytes(whole[:len(whole) - 30])
+    (tmp_path / "b" / "cut.png").write_bytes(whole[: len(whole) - 30])
     Image.effect_noise((8, 8), 50).save(tmp_path / "b" / "cut.jpg")
     os.truncate(tmp_path / "b" / "cut.jpg", (tmp_path / "b" / "cut.jpg").stat().st_size - 20)
     (tmp_path / "b" / ".DS_Store").write_text("hidden")
     Image.fromarray(np.full((8, 8), 60000, dtype=np.uint16)).save(tmp_path / "b" / "sixteen_bit.png")
     imageset = data.load(f"folder:{tmp_path}")
     assert imageset.labels.bincount().tolist() == [6, 6]
-    line, = capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().out.splitlines()
     assert "skipped 5 of 17 files" in line
     assert all(repr(name) in line for name in ("notes.txt", "empty.png", "cut.png", "cut.jpg", "sixteen_bit.png"))
 
@@ -213,7 +214,7 @@ def test_a_set_larger_than_memory_is_decoded_into_a_file_once(tmp_path, capsys, 
     printed = capsys.readouterr().out
     assert "decoded once, 0.0 GB in" in printed
     assert "skipped 1 of 11 files, no readable images: 'cut.png'" in printed
-    place, = root.glob(".decoded-*")
+    (place,) = root.glob(".decoded-*")
     assert {path.name for path in root.iterdir()} == {place.name, ".lock"}
     pixels = (place / "pixels").stat()
     assert pixels.st_size == whole.images.numel()
@@ -251,9 +252,9 @@ def test_hostile_files_are_skipped(tmp_path, capsys):
     whole = (tmp_path / "a" / "000.png").read_bytes()
     rng = np.random.default_rng(0)
     for i in range(40):  # every one of them damaged or cut somewhere
-        damaged = bytearray(whole[:rng.integers(0, len(whole) - 20)] if i % 2 else whole)
+        damaged = bytearray(whole[: rng.integers(0, len(whole) - 20)] if i % 2 else whole)
         for position in rng.integers(0, len(damaged) + 1, 10):
-            damaged[position:position + 1] = rng.bytes(1)
+            damaged[position : position + 1] = rng.bytes(1)
         (tmp_path / "a" / f"damaged{i}.png").write_bytes(damaged)
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "a" / "itself.png").symlink_to(tmp_path / "a" / "itself.png")

@@ -1,11 +1,13 @@
 """Image sets from the outside: what load and load_ood give, and what they say when they cannot."""
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
+from imagesets import digits, make_set, partition  # noqa: F401
 from sklearn.datasets import load_digits
 
-from imagesets import digits, make_set, partition  # noqa: F401
 from ood_helpers import data
 from ood_helpers.data import folders, sets
 
@@ -13,6 +15,7 @@ LETTER_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 6, 11)]
 
 
 # Digits and the parts of a set
+
 
 def test_digits_are_scikit_learns(digits):
     source = load_digits()
@@ -83,19 +86,27 @@ def test_unknown_names_list_the_known(digits):
         data.load_ood("near", data.load("digits", known=10))
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(images=torch.zeros(4, 8, 8, dtype=torch.uint8)), "images must be uint8 of shape"),
-    (dict(images=torch.zeros(4, 1, 8, 8)), "images must be uint8 of shape"),
-    (dict(images=torch.zeros(4, 2, 8, 8, dtype=torch.uint8)), "images must be uint8 of shape"),
-    (dict(labels=torch.tensor([0, 1, 2])), r"labels must be int64 of shape \(4,\)"),
-    (dict(labels=torch.tensor([0, 1, 2, 3])), r"labels must lie in 0..2, got 0..3"),
-    (dict(labels=torch.tensor([0, 1, 2, -1])), r"labels must lie in 0..2, got -1..2"),
-    (dict(parts={"test": torch.tensor([4])}), "part 'test' is empty or points outside"),
-    (dict(parts={"test": torch.tensor([], dtype=torch.int64)}), "part 'test' is empty or points outside"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(images=torch.zeros(4, 8, 8, dtype=torch.uint8)), "images must be uint8 of shape"),
+        (dict(images=torch.zeros(4, 1, 8, 8)), "images must be uint8 of shape"),
+        (dict(images=torch.zeros(4, 2, 8, 8, dtype=torch.uint8)), "images must be uint8 of shape"),
+        (dict(labels=torch.tensor([0, 1, 2])), r"labels must be int64 of shape \(4,\)"),
+        (dict(labels=torch.tensor([0, 1, 2, 3])), r"labels must lie in 0..2, got 0..3"),
+        (dict(labels=torch.tensor([0, 1, 2, -1])), r"labels must lie in 0..2, got -1..2"),
+        (dict(parts={"test": torch.tensor([4])}), "part 'test' is empty or points outside"),
+        (dict(parts={"test": torch.tensor([], dtype=torch.int64)}), "part 'test' is empty or points outside"),
+    ],
+)
 def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
-    whole = dict(name="four", images=torch.zeros(4, 1, 8, 8, dtype=torch.uint8),
-                 labels=torch.tensor([0, 1, 2, 0]), classes=("a", "b", "c"), parts={"test": torch.arange(4)})
+    whole = dict(
+        name="four",
+        images=torch.zeros(4, 1, 8, 8, dtype=torch.uint8),
+        labels=torch.tensor([0, 1, 2, 0]),
+        classes=("a", "b", "c"),
+        parts={"test": torch.arange(4)},
+    )
     data.ImageSet(**whole)
     with pytest.raises(ValueError, match=f"four: {message}"):
         data.ImageSet(**whole | change)
@@ -121,6 +132,7 @@ def test_folds_refuse_what_cannot_be_dealt(digits):
 
 
 # OOD sets and outliers that are made
+
 
 @pytest.mark.parametrize("shape", LETTER_SHAPES)
 @pytest.mark.parametrize("name", ["letters", "patches", "noise"])
@@ -154,7 +166,7 @@ def test_colour_letters_have_their_own_ink_and_paper():
 
 def test_noise_is_uniform(digits):
     counts = data.load_ood("noise", digits).images.flatten().long().bincount(minlength=256)
-    assert (counts - 250).abs().max() < 6 * 250 ** 0.5
+    assert (counts - 250).abs().max() < 6 * 250**0.5
 
 
 def test_outliers_are_made_of_the_given_images_alone():
@@ -174,8 +186,10 @@ def test_outliers_are_made_of_the_given_images_alone():
     assert sum(int(image[0, 0] == image.median() + 1) for image in shuffled) < len(shuffled)
 
 
-@pytest.mark.parametrize("images", [torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(8, 1, 8, 8),
-                                    torch.zeros(8, 8, 8, dtype=torch.uint8)])
+@pytest.mark.parametrize(
+    "images",
+    [torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(8, 1, 8, 8), torch.zeros(8, 8, 8, dtype=torch.uint8)],
+)
 def test_outliers_refuse_what_is_no_stack_of_images(images):
     with pytest.raises(ValueError, match="at least four uint8 images"):
         data.outliers(images, seed=0)

@@ -1,4 +1,5 @@
 """torchvision's sets, from small files in their true layouts."""
+
 import gzip
 import hashlib
 import pickle
@@ -6,8 +7,8 @@ import urllib.error
 
 import numpy as np
 import pytest
-
 from imagesets import digits, part_sizes, partition, write_images  # noqa: F401
+
 from ood_helpers import data
 
 

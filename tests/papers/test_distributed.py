@@ -1,4 +1,5 @@
 """One training over two real processes, as torchrun starts them: the weights of one process with the same batches."""
+
 import os
 import signal
 import subprocess
@@ -13,10 +14,24 @@ from ood_helpers.config import Config
 
 
 def torchrun(arguments, processes=2):
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m",
-               "ood_helpers", "train", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"})
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc-per-node={processes}",
+        "--standalone",
+        "-m",
+        "ood_helpers",
+        "train",
+        *arguments,
+    ]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+    )
 
 
 @pytest.mark.parametrize("loss", ["meln", "dismax_fpr"])
@@ -24,8 +39,22 @@ def test_two_processes_learn_what_one_does(tmp_path, loss):
     """MELN has parameters of its own; DisMax with FPR mixes images and targets across the whole batch."""
     config = Config(loss=loss, epochs=2, limit=128, ood=("near",), batch_size=32)
     alone = training.fit(config, tmp_path / "alone", "cpu", progress=False)
-    done = torchrun(["--loss", loss, "--epochs", "2", "--limit", "128", "--ood", "near", "--device", "cpu",
-                     "--runs", str(tmp_path / "team")])
+    done = torchrun(
+        [
+            "--loss",
+            loss,
+            "--epochs",
+            "2",
+            "--limit",
+            "128",
+            "--ood",
+            "near",
+            "--device",
+            "cpu",
+            "--runs",
+            str(tmp_path / "team"),
+        ]
+    )
     assert done.returncode == 0, done.stderr
     together = training.find(config, tmp_path / "team")
     ours, theirs = alone.load_model().state_dict(), together.load_model().state_dict()
@@ -37,14 +66,31 @@ def test_two_processes_learn_what_one_does(tmp_path, loss):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(tmp_path):
-    done = torchrun(["--batch-size", "31", "--epochs", "1", "--limit", "64", "--ood", "near", "--device", "cpu",
-                     "--runs", str(tmp_path)])
+    done = torchrun(
+        [
+            "--batch-size",
+            "31",
+            "--epochs",
+            "1",
+            "--limit",
+            "64",
+            "--ood",
+            "near",
+            "--device",
+            "cpu",
+            "--runs",
+            str(tmp_path),
+        ]
+    )
     assert done.returncode != 0
     assert "batches of 31 cannot be shared evenly by 2 processes" in done.stderr
 
 
-CONFIGS = [Config(loss=loss, epochs=3, limit=64, ood=("near",), seed=seed)
-           for loss in ("softmax", "logitnorm") for seed in range(2)]
+CONFIGS = [
+    Config(loss=loss, epochs=3, limit=64, ood=("near",), seed=seed)
+    for loss in ("softmax", "logitnorm")
+    for seed in range(2)
+]
 
 
 def killed_once(config, folder, *arguments):

@@ -1,4 +1,5 @@
 """The papers' tables: which numbers stand beside ours, what is told of them, and what is kept of the runs."""
+
 import csv
 import json
 from dataclasses import replace
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from ood_helpers import data, loop, scores, training
-from ood_helpers.papers import tables as papers
 from ood_helpers.__main__ import main
+from ood_helpers.papers import tables as papers
 from ood_helpers.papers.exported_runs import keep, kept
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +26,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(folder):
-    return papers.table("openood", seeds=2, data="digits", runs=folder, device="cpu",
-                        loss_options=(("temperature", 0.5),), **TINY)
+    return papers.table(
+        "openood", seeds=2, data="digits", runs=folder, device="cpu", loss_options=(("temperature", 0.5),), **TINY
+    )
 
 
 @pytest.fixture
@@ -40,10 +42,16 @@ def planned(monkeypatch):
 
 # What was published
 
+
 def test_every_published_value_is_a_percentage_with_its_source():
     for (source, id_set, model, method, score), values in papers.published().items():
-        assert source in {paper.source for paper in papers.PAPERS.values()} and score in (*scores.SCORES, "odin", "knn",
-                                                                                         "mahalanobis", "gradnorm")
+        assert source in {paper.source for paper in papers.PAPERS.values()} and score in (
+            *scores.SCORES,
+            "odin",
+            "knn",
+            "mahalanobis",
+            "gradnorm",
+        )
         assert all(0 <= value <= 100 and (deviation or 0) >= 0 for value, deviation in values.values()), (id_set, model)
     knn = papers.published_row("openood_v1.5", "cifar100", "resnet18", "softmax", "knn")
     assert knn["far", "auroc"] == (82.4, 0.17)
@@ -58,8 +66,11 @@ def test_a_row_that_was_not_published_is_refused_and_the_known_are_listed():
 def test_a_paper_is_quoted_for_its_own_network_and_a_stranger_by_name():
     dismax, openood = papers.PAPERS["dismax"], papers.PAPERS["openood"]
     exact = papers.beside(dismax, "cifar10", "wrn_28_10", "softmax", "msp", {})
-    assert exact["-", "accuracy"][2] == "" and exact["-", "accuracy"][:2] == papers.published_row(
-        "dismax", "cifar10", "wrn_28_10", "softmax")["-", "accuracy"]
+    assert (
+        exact["-", "accuracy"][2] == ""
+        and exact["-", "accuracy"][:2]
+        == papers.published_row("dismax", "cifar10", "wrn_28_10", "softmax")["-", "accuracy"]
+    )
     # the paper's DenseNet was printed without FPR: its row is not filled with another network's
     assert papers.beside(dismax, "cifar10", "densenet_bc_100_12", "dismax_fpr", "mmles", {}) == {}
     own = {("-", "accuracy"): [80.0], ("tinyimagenet_resize", "auroc"): [75.0]}
@@ -71,10 +82,18 @@ def test_a_paper_is_quoted_for_its_own_network_and_a_stranger_by_name():
 
 # What is trained
 
+
 def test_every_system_is_trained_once_with_every_seed(rows, folder):
     systems = [row["system"] for row in rows]
-    assert systems == ["Softmax (CE) [msp]", "Softmax (CE) [odin]", "Softmax (CE) [mahalanobis]", "Softmax (CE) [knn]",
-                       "Softmax (CE) [gradnorm]", "LogitNorm (τ 0.5) [msp]", "DisMax† [mmles]"]
+    assert systems == [
+        "Softmax (CE) [msp]",
+        "Softmax (CE) [odin]",
+        "Softmax (CE) [mahalanobis]",
+        "Softmax (CE) [knn]",
+        "Softmax (CE) [gradnorm]",
+        "LogitNorm (τ 0.5) [msp]",
+        "DisMax† [mmles]",
+    ]
     assert {row["n"] for row in rows} == {2}
     assert sum(path.is_dir() for path in folder.glob("digits*")) == 6  # three losses, two seeds
 
@@ -88,8 +107,11 @@ def test_a_temperature_that_is_given_is_not_swept(planned):
 def test_the_paper_has_dismax_without_mixing_for_one_network(planned):
     papers.systems("dismax", 1)
     assert [(c.model, c.loss) for c in planned if c.loss.startswith("dismax")] == [
-        ("densenet_bc_100_12", "dismax"), ("densenet_bc_100_12", "dismax_fpr"), ("resnet34", "dismax_fpr"),
-        ("wrn_28_10", "dismax_fpr")]
+        ("densenet_bc_100_12", "dismax"),
+        ("densenet_bc_100_12", "dismax_fpr"),
+        ("resnet34", "dismax_fpr"),
+        ("wrn_28_10", "dismax_fpr"),
+    ]
 
 
 def test_the_other_id_sets_of_a_paper_trade_places_with_its_own(planned):
@@ -106,11 +128,15 @@ def test_faithful_chooses_on_the_test_part_and_says_so(planned, folder):
     assert {dict(c.loss_options).get("temperature") for c in planned} == {None, 0.04}
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["openood", "--loss", "meln"], "a paper's table has losses and seeds of its own; leave loss out"),
-    (["openood", "--seed", "3"], "leave seed out"),
-    (["openood", "--data", "digit"], "unknown image set 'digit'"),
-    (["openood", "--model", "resnet19"], "unknown model 'resnet19'; known: cnn")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["openood", "--loss", "meln"], "a paper's table has losses and seeds of its own; leave loss out"),
+        (["openood", "--seed", "3"], "leave seed out"),
+        (["openood", "--data", "digit"], "unknown image set 'digit'"),
+        (["openood", "--model", "resnet19"], "unknown model 'resnet19'; known: cnn"),
+    ],
+)
 def test_bad_input_is_one_sentence(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
@@ -120,19 +146,23 @@ def test_bad_input_is_one_sentence(arguments, message, tmp_path, monkeypatch):
 
 # What is measured
 
+
 def test_scores_of_features_are_fitted_to_the_training_images_of_the_runs_network(rows, folder):
     run = training.fit(rows[0]["config"], folder, "cpu")
     images, labels = run.config.dataset().part("train")
     train, _ = loop.outputs(run.load_model(), images)
-    for score, by_hand in (("mahalanobis", lambda x: scores.mahalanobis(train, labels, x)),
-                           ("knn", lambda x: scores.knn(train, x, k=50))):
+    for score, by_hand in (
+        ("mahalanobis", lambda x: scores.mahalanobis(train, labels, x)),
+        ("knn", lambda x: scores.knn(train, x, k=50)),
+    ):
         found = papers.scores_of(run, score, "cpu")
         assert set(found) == {"test", "near", "noise"}
         for name, values in found.items():
             np.testing.assert_allclose(values, by_hand(run.features[name]), rtol=1e-5, atol=1e-6)
     network = run.load_model()
-    np.testing.assert_allclose(papers.scores_of(run, "odin", "cpu")["near"],
-                               scores.odin(network, run.images("near")).detach(), rtol=1e-5)
+    np.testing.assert_allclose(
+        papers.scores_of(run, "odin", "cpu")["near"], scores.odin(network, run.images("near")).detach(), rtol=1e-5
+    )
     (row,) = (row for row in rows if row["system"].endswith("[knn]"))
     values = papers.measure(run, "knn", device="cpu")
     assert row["own"]["noise", "auroc"][0] == values["noise", "auroc"] and len(row["own"]["noise", "auroc"]) == 2
@@ -147,10 +177,17 @@ def test_a_group_is_a_mean_over_all_its_sets_or_blank(rows, folder):
 
 # What is written
 
+
 def test_table_shows_ours_and_theirs_and_no_difference_to_other_images(rows):
     columns = papers.quantities(rows, "openood")
-    assert columns == [("-", "accuracy"), ("-", "ece"), ("near", "auroc"), ("far", "auroc"),
-                       ("held-out classes", "auroc"), ("noise", "auroc")]
+    assert columns == [
+        ("-", "accuracy"),
+        ("-", "ece"),
+        ("near", "auroc"),
+        ("far", "auroc"),
+        ("held-out classes", "auroc"),
+        ("noise", "auroc"),
+    ]
     line = papers.cells(rows, columns)[1]
     assert line[2][:3] == ("", "82.9 ± 1.9 (resnet18)", "") and "±" in line[5][0] and line[5][1] == ""
     assert all(gap == "" for line in papers.cells(rows, columns) for _, _, gap, _ in line)
@@ -169,10 +206,35 @@ def test_table_shows_ours_and_theirs_and_no_difference_to_other_images(rows):
 def test_a_folder_called_like_a_set_is_that_set(tmp_path, capsys):
     data.write_folder(data.load("digits", known=10), tmp_path / "cifar10", [12] * 10)
     data.write_folder(data.load("digits", known=10), tmp_path / "imagenet_resize", [3] * 10)
-    main(["table", "openood", "--data", f"folder:{tmp_path}/cifar10", "--model", "cnn", "--epochs", "1", "--seeds", "1",
-          "--batch-size", "16", "--loss-options", "temperature=0.04", "--ood", f"folder:{tmp_path}/imagenet_resize",
-          "noise", "--augment", "none", "--device", "cpu", "--runs", str(tmp_path / "runs"),
-          "--out", str(tmp_path / "out")])
+    main(
+        [
+            "table",
+            "openood",
+            "--data",
+            f"folder:{tmp_path}/cifar10",
+            "--model",
+            "cnn",
+            "--epochs",
+            "1",
+            "--seeds",
+            "1",
+            "--batch-size",
+            "16",
+            "--loss-options",
+            "temperature=0.04",
+            "--ood",
+            f"folder:{tmp_path}/imagenet_resize",
+            "noise",
+            "--augment",
+            "none",
+            "--device",
+            "cpu",
+            "--runs",
+            str(tmp_path / "runs"),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     printed = capsys.readouterr().out
     assert "Ours are cnn, trained for 1 epochs; the protocol's are resnet18, for 100" in printed
     written = [(tmp_path / f"out/table_openood{suffix}").read_text() for suffix in (".md", ".tex", ".csv")]
@@ -185,6 +247,7 @@ def test_a_folder_called_like_a_set_is_that_set(tmp_path, capsys):
 
 
 # What is kept
+
 
 def test_kept_runs_say_the_same_without_weights_and_paths(rows, folder, tmp_path):
     runs = [training.fit(replace(rows[0]["config"], seed=seed), folder, "cpu") for seed in range(2)]
@@ -220,10 +283,14 @@ def test_the_committed_runs_are_whole_small_and_agree_with_the_committed_table()
     ten = [run for run in runs if run.config.known is None]
     seeds = sorted({run.config.seed for run in ten})
     assert len(seeds) > 1 and {(run.config.loss, run.config.seed) for run in ten} == {
-        (loss, seed) for loss in ("softmax", "logitnorm", "dismax_fpr") for seed in seeds}
+        (loss, seed) for loss in ("softmax", "logitnorm", "dismax_fpr") for seed in seeds
+    }
     for run in ten:
-        told = {(line["set"], line["metric"]): float(line["values"].split()[run.config.seed]) for line in lines
-                if line["system"] == f"{run.label} [{run.config.recipe.score}]" and line["values"]}
+        told = {
+            (line["set"], line["metric"]): float(line["values"].split()[run.config.seed])
+            for line in lines
+            if line["system"] == f"{run.label} [{run.config.recipe.score}]" and line["values"]
+        }
         for quantity, value in papers.measure(run, run.config.recipe.score).items():
             if quantity in told:
                 assert abs(told[quantity] - value) < 0.2, quantity

@@ -3,6 +3,7 @@
 Needs atheris; the options are libFuzzer's. A record is a run or a ValueError; an image is pixels or nothing; an archive
 leaves plain files in its folder, or nothing, and never anything beside it.
 """
+
 import io
 import json
 import os
@@ -18,8 +19,8 @@ with atheris.instrument_imports(include=["PIL", "tarfile", "zipfile", "ood_helpe
     from PIL import Image
 
     from ood_helpers import runs, training
-    from ood_helpers.data import downloads, folders
     from ood_helpers.config import Config
+    from ood_helpers.data import downloads, folders
 
     Image.init()  # every format's reader
     Image.MAX_IMAGE_PIXELS = 10_000  # large ones only take longer

@@ -1,5 +1,6 @@
 """Nothing in a notebook is about digits: every one of them runs on a folder of colour images. Minutes, so in make
 test-long alone."""
+
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,9 @@ def test_every_notebook_runs_on_a_folder_of_colour_images(tmp_path, monkeypatch)
     digits = data.load("digits", known=10)
     tint = torch.rand(len(digits.images), 3, 1, 1, generator=torch.Generator().manual_seed(0)) / 2 + 0.5
     images = (digits.images.repeat_interleave(2, 2).repeat_interleave(2, 3) * tint).byte()
-    folder = data.write_folder(data.ImageSet("tinted", images, digits.labels, CLASSES, digits.parts),
-                               tmp_path / "images", [40] * 10)
+    folder = data.write_folder(
+        data.ImageSet("tinted", images, digits.labels, CLASSES, digits.parts), tmp_path / "images", [40] * 10
+    )
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copytree(ROOT / "figures/cifar10_jpeg", tmp_path / "figures/cifar10_jpeg")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -25,6 +27,8 @@ def test_every_notebook_runs_on_a_folder_of_colour_images(tmp_path, monkeypatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     figures.regenerate(f"folder:{folder}", "cpu")
-    committed, drawn = ({path.stem for path in (place / folder).glob("*.png")} for place, folder in (
-        (ROOT, "figures/digits"), (tmp_path, "figures/folder_images")))
+    committed, drawn = (
+        {path.stem for path in (place / folder).glob("*.png")}
+        for place, folder in ((ROOT, "figures/digits"), (tmp_path, "figures/folder_images"))
+    )
     assert committed == drawn

@@ -1,4 +1,5 @@
 """The frame around the package: one environment, three commands, imports that cost nothing until they are used."""
+
 import ast
 import json
 import os
@@ -18,23 +19,34 @@ import ood_helpers
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}
-NOTEBOOKS = ("01_softmax_overconfidence", "02_growing_logit_norms", "03_logitnorm", "04_meln",
-             "05_isomax_and_dismax", "06_scores_and_thresholds", "07_your_own_images",
-             "08_paper_tables")
+NOTEBOOKS = (
+    "01_softmax_overconfidence",
+    "02_growing_logit_norms",
+    "03_logitnorm",
+    "04_meln",
+    "05_isomax_and_dismax",
+    "06_scores_and_thresholds",
+    "07_your_own_images",
+    "08_paper_tables",
+)
 FILES = sorted((ROOT / "ood_helpers").rglob("*.py"))
 # Module name below the package -> file; a package goes by its folder's name.
-MODULES = {".".join(path.relative_to(ROOT / "ood_helpers").with_suffix("").parts).removesuffix(".__init__"): path
-           for path in FILES}
+MODULES = {
+    ".".join(path.relative_to(ROOT / "ood_helpers").with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+}
 
 
 def python(code, **environment):
     """What a fresh Python prints for `code`; its last line of complaint where it fails."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env=os.environ | environment, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, cwd=ROOT
+    )
     return done.stdout if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
 # The environment
+
 
 def test_version_is_written_once_and_agrees():
     assert ood_helpers.__version__ == PROJECT["version"]
@@ -63,8 +75,11 @@ def test_ci_script_is_executable_bash():
 
 # Imports
 
-@pytest.mark.parametrize("modules", [(), ("metrics", "scores", "losses", "data", "models", "calibration", "runs",
-                                          "training", "plots", "figures")])
+
+@pytest.mark.parametrize(
+    "modules",
+    [(), ("metrics", "scores", "losses", "data", "models", "calibration", "runs", "training", "plots", "figures")],
+)
 def test_import_loads_nothing_that_is_not_used_yet(modules):
     heavy = ["torchvision", "seaborn", "matplotlib", "sklearn", "IPython", "pandas", "nbclient"]
     heavy += [] if modules else ["torch", "numpy"]
@@ -89,7 +104,7 @@ def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
-        base = [*package[:len(package) - node.level + 1], *(node.module or "").split(".")]
+        base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
         base = ".".join(filter(None, base))
         for name in (alias.name for alias in node.names):
             yield next(filter(MODULES.__contains__, (f"{base}.{name}".strip("."), base)), None)
@@ -102,8 +117,13 @@ def test_imports_form_no_circle_and_point_one_way():
     for name, imported in graph.items():
         if "." not in name and name not in (*wings, "__init__", "__main__", "figures"):
             assert not [other for other in imported if other.split(".")[0] in wings], name
-    for name, above in {"metrics": {"losses"}, "data": {"losses", "training", "runs"}, "runs": {"training", "plots"},
-                        "training": {"plots", "figures"}, "plots": {"runs", "training", "figures"}}.items():
+    for name, above in {
+        "metrics": {"losses"},
+        "data": {"losses", "training", "runs"},
+        "runs": {"training", "plots"},
+        "training": {"plots", "figures"},
+        "plots": {"runs", "training", "figures"},
+    }.items():
         assert not graph[name] & above
 
 
@@ -120,8 +140,7 @@ for use in (ood_helpers.import_torchvision, lambda: ood_helpers.data.load("mnist
 
 def test_mixed_torch_and_torchvision_are_explained_when_torchvision_is_needed(tmp_path):
     (tmp_path / "torchvision").mkdir()
-    (tmp_path / "torchvision/__init__.py").write_text(
-        "raise RuntimeError('operator torchvision::nms does not exist')")
+    (tmp_path / "torchvision/__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     answers = python(MIXED, PYTHONPATH=str(tmp_path)).splitlines()
     assert len(answers) == 3, answers
     for answer in answers:
@@ -130,6 +149,7 @@ def test_mixed_torch_and_torchvision_are_explained_when_torchvision_is_needed(tm
 
 
 # make
+
 
 class Make:
     """The Makefile in an empty project, with a stand-in for Python that writes down how it was called."""
@@ -162,8 +182,13 @@ esac
     def __call__(self, *arguments):
         environment = {key: value for key, value in os.environ.items() if key not in ("DATA", "DEVICE", "PYTHON")}
         self.log.write_text("")
-        done = subprocess.run(["make", *arguments], cwd=self.folder, capture_output=True, text=True,
-                              env=environment | {"PYTHON": str(self.python)})
+        done = subprocess.run(
+            ["make", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env=environment | {"PYTHON": str(self.python)},
+        )
         return done, self.log.read_text().splitlines()
 
 
@@ -176,7 +201,9 @@ def folder(tmp_path):
 def test_setup_makes_one_environment_with_one_install_and_then_nothing(folder):
     make = Make(folder)
     assert [call.split(" DATA")[0] for call in make("setup")[1]] == [
-        "-m venv .venv", "-m pip install --disable-pip-version-check -e .[test,cluster]"]
+        "-m venv .venv",
+        "-m pip install --disable-pip-version-check -e .[test,cluster]",
+    ]
     done, calls = make("setup")
     assert done.returncode == 0 and calls == []
 
@@ -231,11 +258,14 @@ def test_tests_run_again_only_when_something_changed_or_failed(folder):
     assert len(make("test")[1]) == 2  # the browser tests run alone
 
 
-@pytest.mark.parametrize("stand_in, sentence", [
-    ({"version_ok": False}, "Python 3.10.4 is too old: use Python 3.11 or newer"),
-    ({"has_venv": False}, "comes without venv: install it (on Debian"),
-    (None, "There is no "),
-])
+@pytest.mark.parametrize(
+    "stand_in, sentence",
+    [
+        ({"version_ok": False}, "Python 3.10.4 is too old: use Python 3.11 or newer"),
+        ({"has_venv": False}, "comes without venv: install it (on Debian"),
+        (None, "There is no "),
+    ],
+)
 def test_a_python_that_cannot_serve_is_one_sentence(folder, stand_in, sentence):
     make = Make(folder, **stand_in or {})
     if stand_in is None:
@@ -248,6 +278,7 @@ def test_a_python_that_cannot_serve_is_one_sentence(folder, stand_in, sentence):
 
 
 # The README and the notebooks
+
 
 def test_readme_names_the_commands_first_and_points_at_files_that_exist():
     readme = (ROOT / "README.md").read_text()
@@ -278,8 +309,11 @@ def test_notebook_is_committed_executed_small_and_without_widget_state(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_defines_at_most_the_function_it_teaches_and_asserts(path):
-    source = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]
-                       if cell["cell_type"] == "code" and not cell["metadata"].get("tags"))  # exercises define more
+    source = "\n".join(
+        "".join(cell["source"])
+        for cell in json.loads(path.read_text())["cells"]
+        if cell["cell_type"] == "code" and not cell["metadata"].get("tags")
+    )  # exercises define more
     tree = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.M))
     assert sum(isinstance(node, ast.FunctionDef) for node in ast.walk(tree)) <= 1
     assert any(isinstance(node, ast.Assert) for node in ast.walk(tree))

@@ -3,6 +3,7 @@
 Trainings run in forked children of this process, which has imported everything already: a kill costs no start-up and
 comes in the middle of a training.
 """
+
 import gc
 import json
 import multiprocessing
@@ -39,8 +40,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 ROOT = Path(__file__).parents[2]
 LONG = bool(os.environ.get("OOD_LONG"))
 BASE = Config(epochs=40, limit=96, ood=("near",), dropout=0.2)
-CONFIGS = {"softmax": BASE, "meln": replace(BASE, loss="meln", loss_options={"positive_temperature": True}),
-           "dismax_fpr": replace(BASE, loss="dismax_fpr", select="validation")}
+CONFIGS = {
+    "softmax": BASE,
+    "meln": replace(BASE, loss="meln", loss_options={"positive_temperature": True}),
+    "dismax_fpr": replace(BASE, loss="dismax_fpr", select="validation"),
+}
 CONFIGS["torchrun"] = replace(CONFIGS["meln"], seed=1)
 fork = multiprocessing.get_context("fork")
 
@@ -75,8 +79,16 @@ def team(config, folder):
     os.setsid()
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     tempfile.tempdir = os.fspath(folder.parent)  # where the logs go
-    launch = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", start_method="fork",
-                          rdzv_endpoint="localhost:0", run_id=str(os.getpid()), max_restarts=0)
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        start_method="fork",
+        rdzv_endpoint="localhost:0",
+        run_id=str(os.getpid()),
+        max_restarts=0,
+    )
     elastic_launch(launch, train_in_team)(config, folder)
 
 
@@ -103,8 +115,13 @@ def teams():
 
 
 def leftovers(folder):
-    return [path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".lock"
-            and (path.parent.name.startswith(".") or path.name not in ("config.json", *runs.FILES))]
+    return [
+        path
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+        and path.suffix != ".lock"
+        and (path.parent.name.startswith(".") or path.name not in ("config.json", *runs.FILES))
+    ]
 
 
 def same(config, folder, other):
@@ -167,7 +184,9 @@ def train_until_write(config, folder, number):
             if count[0] == number:
                 os.kill(os.getpid(), signal.SIGKILL)
             return rename(*arguments)
+
         return rename_or_die
+
     os.replace = mortal(os.replace)
     train(config, folder)
 
@@ -430,11 +449,19 @@ def test_a_pickle_in_a_runs_folder_is_not_run(tmp_path, monkeypatch):
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"epoch": 3}, "unknown field 'epoch' in a configuration; known: data, loss"),
-    ({"epochs": "3"}, "epochs must be of type int, not '3'"), ({"seed": True}, "seed must be of type int"),
-    ({"loss_options": 5}, "loss_options must map names to values"), ({"ood": "near"}, "ood must be of type tuple"),
-    ({"loss": "sofmax"}, "unknown loss"), ({"data": ["digits"]}, "data must be of type str"), ({"lr": None}, None)])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"epoch": 3}, "unknown field 'epoch' in a configuration; known: data, loss"),
+        ({"epochs": "3"}, "epochs must be of type int, not '3'"),
+        ({"seed": True}, "seed must be of type int"),
+        ({"loss_options": 5}, "loss_options must map names to values"),
+        ({"ood": "near"}, "ood must be of type tuple"),
+        ({"loss": "sofmax"}, "unknown loss"),
+        ({"data": ["digits"]}, "data must be of type str"),
+        ({"lr": None}, None),
+    ],
+)
 def test_configurations_from_outside_are_checked_field_by_field(change, message):
     from dataclasses import asdict
 
@@ -482,12 +509,18 @@ def test_any_signed_record_is_a_run_or_refused(field, value, small):
 
 
 if LONG:  # it takes a minute, and atheris
+
     def test_files_made_by_a_fuzzer_do_no_harm():
         pytest.importorskip("atheris")  # an extra of its own: pip install '.[fuzz]'
         memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # several times as fast as a disk
         with tempfile.TemporaryDirectory(dir=memory) as place:
-            done = subprocess.run([sys.executable, ROOT / "tests/project/fuzz.py", "-max_total_time=60"], cwd=place,
-                                  env=os.environ | {"TMPDIR": place, "PYTHONPATH": str(ROOT / "tests")}, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, ROOT / "tests/project/fuzz.py", "-max_total_time=60"],
+                cwd=place,
+                env=os.environ | {"TMPDIR": place, "PYTHONPATH": str(ROOT / "tests")},
+                capture_output=True,
+                text=True,
+            )
         assert done.returncode == 0, done.stderr[-3000:]
         report(test="files made by a fuzzer", files=int(re.search(r"Done (\d+) runs", done.stderr)[1]))
 
@@ -495,8 +528,11 @@ if LONG:  # it takes a minute, and atheris
 def test_every_promise_names_tests_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Reliability")[2].partition("\n## ")[0]
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
-    tests = {name for path in (ROOT / "tests").rglob("test_*.py")
-             for name in re.findall(r"^ *def (test_\w+)", path.read_text(encoding="utf-8"), re.M)}
+    tests = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *def (test_\w+)", path.read_text(encoding="utf-8"), re.M)
+    }
     assert len(rows) > 8
     for row in rows:
         named = re.findall(r"`(test_\w+)`", row)

@@ -1,4 +1,5 @@
 """The widgets as a reader meets them: an exported page in Chromium with the network off, and JupyterLab itself."""
+
 import json
 import os
 import re
@@ -34,8 +35,14 @@ def visit(chromium, tmp_path):
         page = contexts[-1].new_page()
         page.on("request", lambda r: r.url.startswith(("file:", "data:")) or trouble.append(f"asked for {r.url}"))
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("console", lambda message: message.type in ("error", "warning") and "willReadFrequently" not in
-                message.text and trouble.append(message.text))  # the clock's reading of pixels is slow on purpose
+        page.on(
+            "console",
+            lambda message: (
+                message.type in ("error", "warning")
+                and "willReadFrequently" not in message.text
+                and trouble.append(message.text)
+            ),
+        )  # the clock's reading of pixels is slow on purpose
         page.goto(path.as_uri() + address)
         page.wait_for_selector("dd:not(:empty)")
         return page
@@ -53,11 +60,28 @@ def made(seed=0, names=("near", "far"), images=False, **options):
     logits = random.normal(0, 1, (n, 4))
     logits[np.arange(n), labels] += random.normal(4, 1.5, n)
     sets = {"ID": logits} | {name: random.normal(0, 1.8, (300, 4)) for name in names}
-    pictures = {name: np.broadcast_to((np.arange(len(z)) % 25 * 10)[:, None, None, None], (len(z), 1, 8, 8))
-                .astype(np.uint8) for name, z in sets.items()} if images else None
-    snapshots = {name: np.stack([z[:90] * k for k in (0.1, 0.5, 1)]) for name, z in sets.items()} | {"epochs": [0, 1, 9]}
-    return ScoreExplorer.from_logits(logits, {name: sets[name] for name in names}, labels=labels, classes=classes,
-                                     images=pictures, snapshots=snapshots, **options)
+    pictures = (
+        {
+            name: np.broadcast_to((np.arange(len(z)) % 25 * 10)[:, None, None, None], (len(z), 1, 8, 8)).astype(
+                np.uint8
+            )
+            for name, z in sets.items()
+        }
+        if images
+        else None
+    )
+    snapshots = {name: np.stack([z[:90] * k for k in (0.1, 0.5, 1)]) for name, z in sets.items()} | {
+        "epochs": [0, 1, 9]
+    }
+    return ScoreExplorer.from_logits(
+        logits,
+        {name: sets[name] for name in names},
+        labels=labels,
+        classes=classes,
+        images=pictures,
+        snapshots=snapshots,
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +109,15 @@ def pixels(page, key="scores"):
 def test_readouts_equal_python(visit):
     explorer = made()
     page = visit(explorer)
-    for change in ({}, {"score": "energy"}, {"ood": "far", "temperature": 2.5}, {"positive": "ood"}, {"epoch": 1},
-                   {"threshold": 1.75}, {"threshold": None, "target": 0.8, "score": "msp"}):
+    for change in (
+        {},
+        {"score": "energy"},
+        {"ood": "far", "temperature": 2.5},
+        {"positive": "ood"},
+        {"epoch": 1},
+        {"threshold": 1.75},
+        {"threshold": None, "target": 0.8, "score": "msp"},
+    ):
         for name, value in change.items():
             setattr(explorer, name, value)
         parts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in explorer.current().items()}
@@ -105,9 +136,16 @@ def test_readouts_equal_python(visit):
 
 def test_every_control_moves_the_picture_by_keyboard(visit):
     page = visit(made())
-    for control, key in (("threshold", "ArrowLeft"), ("target", "ArrowLeft"), ("temperature", "ArrowRight"),
-                         ("epoch", "ArrowLeft"), ("bin", "ArrowRight"), ("score", "ArrowDown"), ("ood", "ArrowDown"),
-                         ("log_scale", "Space")):
+    for control, key in (
+        ("threshold", "ArrowLeft"),
+        ("target", "ArrowLeft"),
+        ("temperature", "ArrowRight"),
+        ("epoch", "ArrowLeft"),
+        ("bin", "ArrowRight"),
+        ("score", "ArrowDown"),
+        ("ood", "ArrowDown"),
+        ("log_scale", "Space"),
+    ):
         before = pixels(page)
         page.locator(f"[data-key='{control}']").focus()
         page.keyboard.press(key)
@@ -125,8 +163,9 @@ def test_an_address_restores_the_state_and_a_bad_one_is_ignored(visit):
     explorer = made()
     page = visit(explorer, address="#score=entropy&temperature=3&bin=59&log_scale=true")
     assert page.locator("[data-key=score]").input_value() == "entropy" and page.locator("h4").count() == 2
-    bad = visit(explorer, address="#score=mps&temperature=-1&bin=1e9&epoch=%22x%22&run=<b>&__proto__=1&7.score=msp"
-                                  "&target=")
+    bad = visit(
+        explorer, address="#score=mps&temperature=-1&bin=1e9&epoch=%22x%22&run=<b>&__proto__=1&7.score=msp&target="
+    )
     assert text(bad, "auroc") == f"{explorer.summary['metrics']['auroc']:.4f}"
     assert bad.locator(".ood-sliders output").all_text_contents()[1:] == ["95.0 %", "1.000", "9", "none"]
 
@@ -144,9 +183,11 @@ def test_a_clicked_bar_shows_its_images(visit):
     for part in picked:
         frames = page.locator(f"figure[data-set='{part['set']}']")
         assert [int(i) for i in frames.evaluate_all("all => all.map((f) => f.dataset.index)")] == [
-            item["index"] for item in part["items"]]
+            item["index"] for item in part["items"]
+        ]
         grey = frames.locator("canvas").evaluate_all(
-            "all => all.map((c) => c.getContext('2d').getImageData(4, 4, 1, 1).data[0])")
+            "all => all.map((c) => c.getContext('2d').getImageData(4, 4, 1, 1).data[0])"
+        )
         assert np.abs(np.array(grey) - [item["index"] % 25 * 10 for item in part["items"]]).max() <= 3
         first = part["items"][0]
         caption = frames.first.text_content()
@@ -159,6 +200,7 @@ def test_the_threshold_line_can_be_dragged(visit):
     explorer = made()
     page = visit(explorer)
     box, view = page.locator("canvas[data-key=scores]").bounding_box(), explorer.summary
+
     def place(value):
         return box["x"] + 52 + (box["width"] - 66) * (value - view["low"]) / (view["high"] - view["low"])
 
@@ -227,12 +269,15 @@ def test_hostile_names_are_text(visit):
 
 def test_the_page_is_small_and_says_what_it_may_do(tmp_path):
     random = np.random.default_rng(0)
-    images = {name: random.integers(0, 256, (10000, 3, 4, 4), dtype=np.uint8).repeat(8, 2).repeat(8, 3)
-              for name in ("ID", "OOD")}
-    path = ScoreExplorer.from_logits(random.normal(0, 3, (10000, 10)), random.normal(0, 1, (10000, 10)),
-                                     images=images).to_html(tmp_path / "new" / "page.html")
+    images = {
+        name: random.integers(0, 256, (10000, 3, 4, 4), dtype=np.uint8).repeat(8, 2).repeat(8, 3)
+        for name in ("ID", "OOD")
+    }
+    path = ScoreExplorer.from_logits(
+        random.normal(0, 3, (10000, 10)), random.normal(0, 1, (10000, 10)), images=images
+    ).to_html(tmp_path / "new" / "page.html")
     content = path.read_text()
-    entry, = json.loads(re.search(r'json" id="ood-data">(.*?)</script>', content)[1])
+    (entry,) = json.loads(re.search(r'json" id="ood-data">(.*?)</script>', content)[1])
     assert len(content) < 2_000_000 and set(entry["sprites"]) == {"ID", "OOD"}
     assert "default-src 'none'; script-src 'sha256-" in content and "unsafe" not in content
 
@@ -249,8 +294,16 @@ REACH_OUT = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("write", [lambda path: made().to_html(path), lambda path: path.write_text(
-    render.document("A page", "<p>of the site</p>", "document.body.dataset.alive = 1"))], ids=["explorer", "site"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: made().to_html(path),
+        lambda path: path.write_text(
+            render.document("A page", "<p>of the site</p>", "document.body.dataset.alive = 1")
+        ),
+    ],
+    ids=["explorer", "site"],
+)
 def test_the_policy_refuses_whatever_a_page_should_fetch_or_run(write, chromium, tmp_path):
     """With the network on, so that it is the policy which keeps it back."""
     write(tmp_path / "page.html")
@@ -259,8 +312,15 @@ def test_the_policy_refuses_whatever_a_page_should_fetch_or_run(write, chromium,
     page.goto((tmp_path / "page.html").as_uri())
     title = page.title()
     refused = page.evaluate(REACH_OUT)
-    assert sorted(refused) == ["connect-src", "frame-src", "img-src", "object-src", "script-src-elem",
-                               "script-src-elem", "style-src-elem"]
+    assert sorted(refused) == [
+        "connect-src",
+        "frame-src",
+        "img-src",
+        "object-src",
+        "script-src-elem",
+        "script-src-elem",
+        "style-src-elem",
+    ]
     assert not asked and page.title() == title
     assert page.locator("dd:not(:empty), [data-alive]").count()  # its own script has run
     page.close()
@@ -270,10 +330,15 @@ def test_everything_is_named_for_those_who_do_not_see_it(visit, playground):
     for widget in (made(), NormExplorer(), playground):
         page = visit(widget)
         page.wait_for_selector("[aria-live]:not(:empty)")
-        assert page.locator("canvas").evaluate_all(
-            "all => all.filter((c) => !c.getAttribute('aria-label')).length") == 0
-        assert page.locator("input, select").evaluate_all(
-            "all => all.filter((c) => !c.labels?.[0]?.textContent || !c.dataset.lmSuppressShortcuts).length") == 0
+        assert (
+            page.locator("canvas").evaluate_all("all => all.filter((c) => !c.getAttribute('aria-label')).length") == 0
+        )
+        assert (
+            page.locator("input, select").evaluate_all(
+                "all => all.filter((c) => !c.labels?.[0]?.textContent || !c.dataset.lmSuppressShortcuts).length"
+            )
+            == 0
+        )
 
 
 def test_norm_explorer_equals_python_and_answers_its_handles(visit):
@@ -282,8 +347,9 @@ def test_norm_explorer_equals_python_and_answers_its_handles(visit):
     for change in ({}, {"loss": "logitnorm"}, {"loss": "meln", "margin": 3.0, "temperature": 0.5}, {"margin": 0.0}):
         for name, value in change.items():
             setattr(widget, name, value)
-        page.evaluate("(s) => { location.hash = new URLSearchParams(s); }",
-                      {k: str(v) for k, v in widget.current().items()})
+        page.evaluate(
+            "(s) => { location.hash = new URLSearchParams(s); }", {k: str(v) for k, v in widget.current().items()}
+        )
         settle(page)
         view = widget.summary
         assert page.locator("dd[data-key=loss]").text_content() == f"{view['loss']:.4f}"
@@ -377,11 +443,25 @@ def lab(tmp_path_factory):
     options = shlex.split(recipe.replace("\\\n", " ").rpartition(" -m jupyterlab ")[2])
     with open(home / "lab.log", "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options, "--no-browser", "--expose-app-in-browser",
-             "--ServerApp.port=0", f"--ServerApp.root_dir={home}",
-             "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-            cwd=home, env=os.environ | places | paths, stdout=log, stderr=subprocess.STDOUT)
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                *options,
+                "--no-browser",
+                "--expose-app-in-browser",
+                "--ServerApp.port=0",
+                f"--ServerApp.root_dir={home}",
+                "--LabApp.news_url=",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            cwd=home,
+            env=os.environ | places | paths,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     try:
+
         def found():
             return next(iter((home / "runtime").glob("jpserver-*.json")), None)
 
@@ -417,8 +497,10 @@ def test_the_lab_asks_for_its_token_and_listens_on_the_loopback_alone(lab):
     assert ask("api/kernels", info["token"], method="POST", data=b"{}") == 201
     server = psutil.Process(info["pid"])
     wait(lambda: [p for p in server.children(True) if p.net_connections("tcp4")])  # the kernel has opened its ports
-    listening = {process.pid: [c.laddr for c in process.net_connections("inet") if c.status in ("LISTEN", "NONE")]
-                 for process in (server, *server.children(recursive=True))}
+    listening = {
+        process.pid: [c.laddr for c in process.net_connections("inet") if c.status in ("LISTEN", "NONE")]
+        for process in (server, *server.children(recursive=True))
+    }
     assert {port for _, port in listening[server.pid]} == {info["port"]}
     assert {address for places in listening.values() for address, _ in places} == {"127.0.0.1"}
 
@@ -429,8 +511,10 @@ def test_jupyterlab_end_to_end(chromium, lab):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{info['url']}lab/tree/demo.ipynb?reset&token={info['token']}")
-    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status "
-                           "=== 'idle'", timeout=60_000)
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+        timeout=60_000,
+    )
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
     page.wait_for_selector(".ood-explorer >> nth=2", timeout=60_000)
     page.wait_for_selector("dd[data-key=auroc]:not(:empty) >> nth=2")

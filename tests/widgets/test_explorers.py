@@ -1,4 +1,5 @@
 """The widgets' numbers: numpy against scikit-learn, JavaScript against numpy, traits against both. No browser here."""
+
 import base64
 import json
 import os
@@ -12,10 +13,10 @@ from matplotlib.colors import to_hex
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ood_helpers import metrics, scores
+from ood_helpers.widgets import Playground, ScoreExplorer, link
 from ood_helpers.widgets import explorer_state as summary
 from ood_helpers.widgets import explorers as widgets
 from ood_helpers.widgets import page as pages
-from ood_helpers.widgets import Playground, ScoreExplorer, link
 
 NODE = pytest.mark.skipif(not shutil.which("node") and not os.environ.get("CI"), reason="needs node")
 
@@ -25,9 +26,15 @@ def node(modules, expression, cases):
     script = pages.bundle(*modules) + (
         "import { readFileSync } from 'node:fs';\n"
         f"const out = JSON.parse(readFileSync(0, 'utf8')).map((c) => ({expression}));\n"
-        "process.stdout.write(JSON.stringify(out));")
-    done = subprocess.run(["node", "--input-type=module", "-e", script], input=json.dumps(cases), text=True,
-                          capture_output=True, timeout=60)
+        "process.stdout.write(JSON.stringify(out));"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script],
+        input=json.dumps(cases),
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -39,17 +46,23 @@ def generated(seed=0, count=160):
         classes = int(random.choice([2, 3, 6, 10]))
         n, m = (int(random.choice([1, 2, 20, 73, 300])) for _ in range(2))
         scale = random.choice([0.01, 1, 8, 300])
-        make = [lambda n: random.normal(0, scale, (n, classes)),
-                lambda n: random.integers(-2, 3, (n, classes)),  # ties, also between permuted rows
-                lambda n: np.full((n, classes), 1.5),
-                lambda n: random.permuted(np.tile(np.arange(classes) * 0.7, (n, 1)), axis=1)][k % 4]
+        make = [
+            lambda n: random.normal(0, scale, (n, classes)),
+            lambda n: random.integers(-2, 3, (n, classes)),  # ties, also between permuted rows
+            lambda n: np.full((n, classes), 1.5),
+            lambda n: random.permuted(np.tile(np.arange(classes) * 0.7, (n, 1)), axis=1),
+        ][k % 4]
         id_logits, ood_logits = make(n), make(m)
         snapshots = None
         if k % 3 == 0:
-            snapshots = {"epochs": [0, 4, 9], "ID": [make(min(n, 15)) for _ in range(3)],
-                         "far": [make(min(m, 15)) for _ in range(3)]}
-        explorer = ScoreExplorer.from_logits(id_logits, {"far": ood_logits}, snapshots=snapshots,
-                                             labels=random.integers(0, classes, n))
+            snapshots = {
+                "epochs": [0, 4, 9],
+                "ID": [make(min(n, 15)) for _ in range(3)],
+                "far": [make(min(m, 15)) for _ in range(3)],
+            }
+        explorer = ScoreExplorer.from_logits(
+            id_logits, {"far": ood_logits}, snapshots=snapshots, labels=random.integers(0, classes, n)
+        )
         explorer.score = list(scores.SCORES)[k // 4 % 8]
         explorer.temperature = float(random.choice([0.1, 0.5, 1, 3.7, 100]))
         explorer.positive = metrics.POSITIVES[k % 2]
@@ -101,7 +114,7 @@ def test_numbers_are_those_of_scikit_learn():
         assert view["metrics"]["fpr95"] == pytest.approx(fpr[np.argmax(tpr >= 0.95)], abs=1e-12)
         if explorer.threshold is None:  # the target is reached, and no threshold reaches it with fewer accepted
             shares = np.array(view["accepted"]) / view["sizes"]
-            here = (shares if explorer.positive == "id" else 1 - shares[::-1])
+            here = shares if explorer.positive == "id" else 1 - shares[::-1]
             assert here[1] == pytest.approx(fpr[np.argmax(tpr >= explorer.target)], abs=1e-12)
         assert [sum(view["counts"][k]) for k in ("id", "ood")] == view["sizes"]
 
@@ -117,11 +130,18 @@ def test_msp_is_ranked_where_float32_saturates():
 
 def test_state_set_in_python_changes_the_summary():
     random = np.random.default_rng(0)
-    explorer = ScoreExplorer.from_logits(random.normal(0, 3, (50, 4)), {"a": random.normal(0, 1, (40, 4)),
-                                                                         "b": random.normal(0, 2, (30, 4))})
+    explorer = ScoreExplorer.from_logits(
+        random.normal(0, 3, (50, 4)), {"a": random.normal(0, 1, (40, 4)), "b": random.normal(0, 2, (30, 4))}
+    )
     before = explorer.summary
-    for change in ({"score": "energy"}, {"temperature": 5.0}, {"ood": "b"}, {"positive": "ood"}, {"target": 0.7},
-                   {"bin": 3}):
+    for change in (
+        {"score": "energy"},
+        {"temperature": 5.0},
+        {"ood": "b"},
+        {"positive": "ood"},
+        {"target": 0.7},
+        {"bin": 3},
+    ):
         for name, value in change.items():
             setattr(explorer, name, value)
         after = explorer.summary
@@ -188,7 +208,9 @@ def test_logits_that_outgrow_float16_keep_their_direction():
     z = np.random.default_rng(0).normal(size=(50, 6)) * np.geomspace(1, 1e9, 50)[:, None]
     explorer = ScoreExplorer.from_logits(z, z / 2)
     shown = explorer.data.tracks[0].logits["ID"][0].astype(float)
-    np.testing.assert_allclose(shown / np.abs(shown).max(1, keepdims=True), z / np.abs(z).max(1, keepdims=True), atol=1e-3)
+    np.testing.assert_allclose(
+        shown / np.abs(shown).max(1, keepdims=True), z / np.abs(z).max(1, keepdims=True), atol=1e-3
+    )
     fits = np.abs(z).max(1) < 65504
     np.testing.assert_array_equal(shown[fits], z[fits].astype(np.float16))
 
@@ -196,14 +218,15 @@ def test_logits_that_outgrow_float16_keep_their_direction():
 def test_bad_input_gets_one_clear_sentence():
     good = np.zeros((3, 2))
     for call, words in (
-            (lambda: ScoreExplorer.from_logits(np.zeros((0, 2)), good), "ID logits must be .N, C. with at least one"),
-            (lambda: ScoreExplorer.from_logits(good, [[np.nan, 0]]), "OOD logits must be finite"),
-            (lambda: ScoreExplorer.from_logits(good, [[np.inf, 0]]), "OOD logits must be finite"),
-            (lambda: ScoreExplorer.from_logits(good, np.zeros((3, 4))), "as many classes"),
-            (lambda: ScoreExplorer.from_logits(good, good, classes=["a"]), "need 2 class names"),
-            (lambda: ScoreExplorer.from_logits(good, good, labels=[1]), "and 3 labels"),
-            (lambda: ScoreExplorer.from_logits(good, good, images={}), "must be 3 images"),
-            (lambda: ScoreExplorer.from_logits(good, good, score="mps"), "unknown score 'mps'; known: msp, max_logit")):
+        (lambda: ScoreExplorer.from_logits(np.zeros((0, 2)), good), "ID logits must be .N, C. with at least one"),
+        (lambda: ScoreExplorer.from_logits(good, [[np.nan, 0]]), "OOD logits must be finite"),
+        (lambda: ScoreExplorer.from_logits(good, [[np.inf, 0]]), "OOD logits must be finite"),
+        (lambda: ScoreExplorer.from_logits(good, np.zeros((3, 4))), "as many classes"),
+        (lambda: ScoreExplorer.from_logits(good, good, classes=["a"]), "need 2 class names"),
+        (lambda: ScoreExplorer.from_logits(good, good, labels=[1]), "and 3 labels"),
+        (lambda: ScoreExplorer.from_logits(good, good, images={}), "must be 3 images"),
+        (lambda: ScoreExplorer.from_logits(good, good, score="mps"), "unknown score 'mps'; known: msp, max_logit"),
+    ):
         with pytest.raises((ValueError, traitlets.TraitError), match=words):
             call()
 
@@ -233,10 +256,11 @@ def test_images_are_answered_in_the_order_asked_for():
     explorer, sent = ScoreExplorer.from_logits(np.eye(3), np.zeros((4, 3)), images=images), []
     explorer.send = lambda content, buffers: sent.append((content, buffers))
     explorer._answer(None, {"kind": "images", "sets": [["ID", [2, 0]], ["no such set", [0]]]}, [])
-    (content, buffers), = sent
+    ((content, buffers),) = sent
     assert content == {"kind": "images", "sets": [["ID", [2, 0], [2, 2]]]}
     assert np.frombuffer(buffers[0], np.uint8).reshape(2, 2, 2, 4)[0].tolist() == [
-        [[v, v, v, 255] for v in row] for row in ((8, 9), (10, 11))]
+        [[v, v, v, 255] for v in row] for row in ((8, 9), (10, 11))
+    ]
 
 
 def test_runs_open_as_they_are(tmp_path):

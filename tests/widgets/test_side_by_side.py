@@ -1,11 +1,12 @@
 """Two widgets in a row: alive as a row, and one picture of both where there is no kernel."""
+
 import base64
 import io
 
 from PIL import Image
 
-from ood_helpers.widgets import static_figures as stills
 from ood_helpers.widgets import Beside, NormExplorer, Playground
+from ood_helpers.widgets import static_figures as stills
 
 
 def opened(png):

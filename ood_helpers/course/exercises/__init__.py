@@ -2,8 +2,9 @@
 
 They stand at the end of each notebook, with their solutions in cells tagged `solution`.
 """
-from . import detection, losses, papers  # noqa: F401  (they enter the table)
+
 from ..grading import EXERCISES, Hint
+from . import detection, losses, papers  # noqa: F401  (they enter the table)
 
 
 def check(name, answer, *given):

@@ -1,4 +1,5 @@
 """Exercises of notebooks 1, 6 and 7: scores, thresholds, metrics, protocols."""
+
 import numpy as np
 import torch
 
@@ -6,11 +7,14 @@ from ..grading import Hint, auroc, compare, exercise, fresh, predicted, random_l
 
 # 1. Softmax is overconfident
 
-CHANGES = {"turned upside down": lambda x: x.flip(2, 3), "black and white exchanged": lambda x: 255 - x,
-           "half as bright": lambda x: x // 2,
-           "pixels shuffled": lambda x:
-           x.flatten(2)[..., torch.randperm(x[0, 0].numel(), generator=torch.Generator()
-                                                                         .manual_seed(0))].view_as(x)}
+CHANGES = {
+    "turned upside down": lambda x: x.flip(2, 3),
+    "black and white exchanged": lambda x: 255 - x,
+    "half as bright": lambda x: x // 2,
+    "pixels shuffled": lambda x: x.flatten(2)[
+        ..., torch.randperm(x[0, 0].numel(), generator=torch.Generator().manual_seed(0))
+    ].view_as(x),
+}
 
 
 @exercise
@@ -22,18 +26,21 @@ def changed_images(guess, trained):
         raise Hint("an AUROC is a number from 0 to 1; some lines have none yet.")
     model, images = trained.load_model(), trained.images("test")
     with torch.no_grad():
-        top = {name: softmax(model(change(images)).double().numpy()).max(1)
-               for name, change in {"": torch.clone, **CHANGES}.items()}
+        top = {
+            name: softmax(model(change(images)).double().numpy()).max(1)
+            for name, change in {"": torch.clone, **CHANGES}.items()
+        }
     found = {name: auroc(top[""], top[name]) for name in names}
     pairs = [(a, b) for a in names for b in names if found[b] - found[a] > 0.01]  # nearer ones are luck
     right = sum(guess[a] < guess[b] for a, b in pairs)
     if all(guess[a] > guess[b] for a, b in pairs):
-        raise Hint("the other way round: 1 means that confidence tells every changed image from every "
-                   "unchanged one.")
+        raise Hint("the other way round: 1 means that confidence tells every changed image from every unchanged one.")
     if right < len(pairs):
-        raise Hint(f"{right} of {len(pairs)} pairs are in the right order. Which change leaves an image "
-                   f"that still "
-                   "looks like one of the classes, and which leaves none of its strokes?")
+        raise Hint(
+            f"{right} of {len(pairs)} pairs are in the right order. Which change leaves an image "
+            f"that still "
+            "looks like one of the classes, and which leaves none of its strokes?"
+        )
     error = np.mean([abs(guess[name] - found[name]) for name in names])
     if error > 0.1:
         raise Hint(f"the order is right; on average you are off by {error:.2f}. 0.5 would be a coin.")
@@ -47,13 +54,18 @@ def msp(function):
     z[:2] *= 400  # beyond what exp can hold
     with np.errstate(all="ignore"):
         found = run(function, z)
-    compare(found, softmax(z).max(1), {
-        "that is the largest logit; it is no probability yet.": z.max(1),
-        "the largest of each column: axis?": softmax(z).max(0),
-        "the smallest probability, not the largest.": softmax(z).min(1),
-        "the axis of the sum: each image's probabilities add up to 1.": softmax(z.T).T.max(1)},
+    compare(
+        found,
+        softmax(z).max(1),
+        {
+            "that is the largest logit; it is no probability yet.": z.max(1),
+            "the largest of each column: axis?": softmax(z).max(0),
+            "the smallest probability, not the largest.": softmax(z).min(1),
+            "the axis of the sum: each image's probabilities add up to 1.": softmax(z.T).T.max(1),
+        },
         "not the largest softmax probability of each row. Is it right while no logit is as large as 1000? "
-        "What may you take away from all logits of an image?")
+        "What may you take away from all logits of an image?",
+    )
     return "right, also at logits of 1000. A shift changes no softmax; notebook 4 meets this again."
 
 
@@ -97,39 +109,46 @@ def smallest_change(attack):
             sizes.append((other - image).norm().item())
     said = f"mean change {np.mean(change):.2f}"
     if not min(reached) >= 0.9:
-        raise Hint(f"{sum(r >= 0.9 for r in reached)} of 6 networks were fooled; the least sure one says "
-                   f"{min(reached):.2f}.")
+        raise Hint(
+            f"{sum(r >= 0.9 for r in reached)} of 6 networks were fooled; the least sure one says {min(reached):.2f}."
+        )
     if np.mean(change) > 1.25 * np.mean(ours):
         if np.mean(reached) > 0.93:
-            raise Hint(f"{said}: all fooled, but they end at {np.mean(reached):.3f}. You overshoot: stop "
-                       f"sooner, step less.")
+            raise Hint(
+                f"{said}: all fooled, but they end at {np.mean(reached):.3f}. You overshoot: stop sooner, step less."
+            )
         if np.allclose(change, signs, rtol=0.1):
-            raise Hint(f"{said}: all fooled. The sign moves every pixel alike, also those that hardly "
-                       f"matter.")
-        raise Hint(f"{said}: all fooled, and it can be done with clearly less. Which direction raises p "
-                   f"fastest?")
-    return (f"{said}; plain gradient ascent needs {np.mean(ours):.2f}. So little separates 'unsure' from "
-            f"'sure'.")
+            raise Hint(f"{said}: all fooled. The sign moves every pixel alike, also those that hardly matter.")
+        raise Hint(f"{said}: all fooled, and it can be done with clearly less. Which direction raises p fastest?")
+    return f"{said}; plain gradient ascent needs {np.mean(ours):.2f}. So little separates 'unsure' from 'sure'."
 
 
 # 6. Scores and thresholds
+
 
 @exercise
 def auroc_survives(answer):
     random = fresh()
     known, strange = random.normal(20, 4, 200), random.normal(15, 3, 300)  # both far above 0
     everything = np.concatenate([known, strange])
-    before, changes = auroc(known, strange), {
-        "2 s + 1": lambda s: 2 * s + 1, "exp(s)": np.exp, "-1 / s": lambda s: -1 / s.clip(1),
-        "s ** 2 - 30 s": lambda s: s ** 2 - 30 * s,
-        "rank of s among all images": lambda s: np.searchsorted(np.sort(everything), s),
-        "s divided by the standard deviation of its own set": lambda s: s / s.std(),
-        "sigmoid of s in float32": lambda s: 1 / (1 + np.exp(-s.astype(np.float32)))}
+    before, changes = (
+        auroc(known, strange),
+        {
+            "2 s + 1": lambda s: 2 * s + 1,
+            "exp(s)": np.exp,
+            "-1 / s": lambda s: -1 / s.clip(1),
+            "s ** 2 - 30 s": lambda s: s**2 - 30 * s,
+            "rank of s among all images": lambda s: np.searchsorted(np.sort(everything), s),
+            "s divided by the standard deviation of its own set": lambda s: s / s.std(),
+            "sigmoid of s in float32": lambda s: 1 / (1 + np.exp(-s.astype(np.float32))),
+        },
+    )
     after = {name: auroc(change(known), change(strange)) for name, change in changes.items()}
-    predicted(answer,
+    predicted(
+        answer,
         {name: "same" if abs(value - before) < 1e-9 else "changes" for name, value in after.items()},
-              "The scores lie around 15 to 20. One question decides each: is the order of any two images "
-              "kept?")
+        "The scores lie around 15 to 20. One question decides each: is the order of any two images kept?",
+    )
     return f"{before:.3f} before; " + ", ".join(f"{name}: {value:.3f}" for name, value in after.items()) + "."
 
 
@@ -140,19 +159,23 @@ def colleague(function):
         known, strange = random.normal(centre + 5, 4, 300), random.normal(centre, 4, 400)
         strange[:50] = known[:50]  # ties
         with np.errstate(over="ignore"):
-            bad, double = ([1 / (1 + np.exp(-s.astype(kind))) for s in (known,
-                strange)] for kind in (np.float32, np.float64))
+            bad, double = (
+                [1 / (1 + np.exp(-s.astype(kind))) for s in (known, strange)] for kind in (np.float32, np.float64)
+            )
         true = auroc(known, strange)
-        compare(run(function, known, strange, but=("ood_helpers",)), true, {
-            "the same as the colleague's. Print how many different values the sigmoid leaves: "
-            "len(np.unique(...)).": auroc(*bad),
-            "better, but float64 only moves the wall from 17 to 37. Is the sigmoid needed at all?":
-            auroc(*double),
-            "upside down: which of the two did you call 1?": 1 - true,
-            "equal scores should count one half, not nothing.": np.mean(known[:, None] > strange),
-            "equal scores should count one half, not one.": np.mean(known[:, None] >= strange)},
-            "AUROC is the share of pairs in which the known image scores higher. Which step changed the "
-            "pairs?")
+        compare(
+            run(function, known, strange, but=("ood_helpers",)),
+            true,
+            {
+                "the same as the colleague's. Print how many different values the sigmoid leaves: "
+                "len(np.unique(...)).": auroc(*bad),
+                "better, but float64 only moves the wall from 17 to 37. Is the sigmoid needed at all?": auroc(*double),
+                "upside down: which of the two did you call 1?": 1 - true,
+                "equal scores should count one half, not nothing.": np.mean(known[:, None] > strange),
+                "equal scores should count one half, not one.": np.mean(known[:, None] >= strange),
+            },
+            "AUROC is the share of pairs in which the known image scores higher. Which step changed the pairs?",
+        )
     return f"{true:.3f}, also with ties and with scores below 0. AUROC needs an order, no probabilities."
 
 
@@ -176,11 +199,11 @@ def threshold_95(function, positive):
         raise Hint('the threshold is right. Now the convention: "id" or "ood"?')
     if positive == "ood":
         raise Hint("the threshold is right. With OOD positive, of which set would the 95 % be counted?")
-    return ("95 % of ID kept, OOD counted: FPR95 with ID positive. In use, take the validation images, not "
-            "the test.")
+    return "95 % of ID kept, OOD counted: FPR95 with ID positive. In use, take the validation images, not the test."
 
 
 # 7. Your own images
+
 
 @exercise
 def kappa(function):
@@ -189,15 +212,19 @@ def kappa(function):
     named = np.where(random.uniform(size=120) < 0.7, truth, random.choice(4, 120, p=(0.3, 0.3, 0.2, 0.2)))
     table = np.histogram2d(truth, named, bins=4, range=((0, 4), (0, 4)))[0] / 120
     p_o, p_e = np.trace(table), table.sum(0) @ table.sum(1)
-    compare(run(function, truth, named, but=("ood_helpers", "sklearn")), (p_o - p_e) / (1 - p_e), {
-        "that is the accuracy.": p_o, "that is what chance alone would give.": p_e,
-        "how far it could rise is still to be divided by.":
-        p_o - p_e,
-        "chance is not 1/C: it follows how often each class occurs and is named.":
-        (p_o - 1 / 4) / (1 - 1 / 4),
-        "chance from the true classes alone; how often each is named counts too.":
-        (p_o - (table.sum(1) ** 2).sum()) / (1 - (table.sum(1) ** 2).sum())},
-        "compute p_o and p_e first and print them: p_o is the accuracy.")
+    compare(
+        run(function, truth, named, but=("ood_helpers", "sklearn")),
+        (p_o - p_e) / (1 - p_e),
+        {
+            "that is the accuracy.": p_o,
+            "that is what chance alone would give.": p_e,
+            "how far it could rise is still to be divided by.": p_o - p_e,
+            "chance is not 1/C: it follows how often each class occurs and is named.": (p_o - 1 / 4) / (1 - 1 / 4),
+            "chance from the true classes alone; how often each is named counts too.": (p_o - (table.sum(1) ** 2).sum())
+            / (1 - (table.sum(1) ** 2).sum()),
+        },
+        "compute p_o and p_e first and print them: p_o is the accuracy.",
+    )
     return f"{(p_o - p_e) / (1 - p_e):.3f} where the accuracy is {p_o:.3f}."
 
 
@@ -207,18 +234,25 @@ def honest_epoch(function):
     for _ in range(3):
         validation, test = (random.uniform(0.5, 1, (5, 20)) for _ in range(2))
         chosen, folds = validation.argmax(1), np.arange(5)
-        compare(run(function, validation, test), test[folds, chosen].mean(), {
-            "still the best test epoch of each fold: the luck of the draw, reported as skill.":
-            test.max(1).mean(),
-            "that is the validation accuracy, of the epochs that were best in it: luck again.":
-            validation.max(1).mean(),
-            "the epoch is chosen on validation, but one for all folds; each fold has its own.":
-            test[:, validation.mean(0).argmax()].mean(),
-            "the mean over all epochs; choose one per fold.": test.mean(),
-            "the last epoch: honest, but no choice was made.": test[:, -1].mean(),
-            "five numbers; report their mean.": test[folds, chosen]},
-            "for each fold: at which epoch is its validation accuracy highest, and what is its test "
-            "accuracy there?")
-    return (f"{test[folds, chosen].mean():.3f}, where choosing on the test folds would have said "
-            f"{test.max(1).mean():.3f}. "
-            "These numbers were pure noise around 0.75.")
+        compare(
+            run(function, validation, test),
+            test[folds, chosen].mean(),
+            {
+                "still the best test epoch of each fold: the luck of the draw, reported as skill.": test.max(1).mean(),
+                "that is the validation accuracy, of the epochs that were best in it: luck again.": validation.max(
+                    1
+                ).mean(),
+                "the epoch is chosen on validation, but one for all folds; each fold has its own.": test[
+                    :, validation.mean(0).argmax()
+                ].mean(),
+                "the mean over all epochs; choose one per fold.": test.mean(),
+                "the last epoch: honest, but no choice was made.": test[:, -1].mean(),
+                "five numbers; report their mean.": test[folds, chosen],
+            },
+            "for each fold: at which epoch is its validation accuracy highest, and what is its test accuracy there?",
+        )
+    return (
+        f"{test[folds, chosen].mean():.3f}, where choosing on the test folds would have said "
+        f"{test.max(1).mean():.3f}. "
+        "These numbers were pure noise around 0.75."
+    )

@@ -1,4 +1,5 @@
 """Exercises of notebooks 2 to 5: the losses, their gradients and their temperatures."""
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 from ..grading import Hint, auroc, compare, exercise, fresh, predicted, random_logits, run, softmax
 
 # 2. The norm of the logits grows
+
 
 @exercise
 def doubled_logits(answer):
@@ -21,28 +23,37 @@ def doubled_logits(answer):
 
     q, wrong = softmax(2 * z), z.argmax(1) != y
     nll = [-np.log(each[wrong, y[wrong]]).mean() for each in (p, q)]
-    predicted(answer, {
-        "predicted class": word(p.argmax(1), q.argmax(1)), "confidence (MSP)": word(p.max(1), q.max(1)),
-        "AUROC of the largest logit": word(*(auroc(s[:200], s[200:]) for s in (z.max(1), 2 * z.max(1)))),
-        "AUROC of MSP": word(*(auroc(s[:200], s[200:]) for s in (p.max(1), q.max(1)))),
-        "cross-entropy of wrong answers": word(*nll)},
-        "For AUROC only the order of images counts: does doubling keep it? Compare z = (2, 0, 0) and "
-        "(2.2, 1.5, -9).")
-    return (f"the loss of wrong answers went from {nll[0]:.2f} to {nll[1]:.2f}: being sure and wrong is "
-            f"what it pays for.")
+    predicted(
+        answer,
+        {
+            "predicted class": word(p.argmax(1), q.argmax(1)),
+            "confidence (MSP)": word(p.max(1), q.max(1)),
+            "AUROC of the largest logit": word(*(auroc(s[:200], s[200:]) for s in (z.max(1), 2 * z.max(1)))),
+            "AUROC of MSP": word(*(auroc(s[:200], s[200:]) for s in (p.max(1), q.max(1)))),
+            "cross-entropy of wrong answers": word(*nll),
+        },
+        "For AUROC only the order of images counts: does doubling keep it? Compare z = (2, 0, 0) and (2.2, 1.5, -9).",
+    )
+    return (
+        f"the loss of wrong answers went from {nll[0]:.2f} to {nll[1]:.2f}: being sure and wrong is what it pays for."
+    )
 
 
 @exercise
 def softmax_gradient(function):
     z, y = random_logits()
     p, one = softmax(z), np.eye(z.shape[1])[y]
-    found = run(function, torch.tensor(z), torch.tensor(y),
-        but=("ood_helpers", "torch.autograd"))
-    compare(found, (p - one) / len(z), {
-        "that is the step downhill; the gradient points the other way.": (one - p) / len(z),
-        "that is the gradient of the sum. The loss is the mean over the batch.": p - one,
-        "only the part that all classes share; what is special about the true one?": p / len(z)},
-        "the numbers are not right. Check one of them by moving a logit a little.")
+    found = run(function, torch.tensor(z), torch.tensor(y), but=("ood_helpers", "torch.autograd"))
+    compare(
+        found,
+        (p - one) / len(z),
+        {
+            "that is the step downhill; the gradient points the other way.": (one - p) / len(z),
+            "that is the gradient of the sum. The loss is the mean over the batch.": p - one,
+            "only the part that all classes share; what is special about the true one?": p / len(z),
+        },
+        "the numbers are not right. Check one of them by moving a logit a little.",
+    )
     return "p - onehot(y), over B: never zero at any finite logits. That is the push that does not end."
 
 
@@ -52,33 +63,46 @@ def norm_needed(function):
     for _ in range(5):
         q, k = random.uniform(0.5, 0.9999), int(random.integers(3, 200))
         gap, odds = np.sqrt(k / (k - 1)), np.log(q / (1 - q))
-        compare(run(function, q, k), (np.log(k - 1) + odds) / gap, {
-            "that is the gap between the logits. How long is the vector with this gap?": np.log(k - 1) + odds,
-            "as if there were one rival. There are k - 1 of them in the softmax's sum.": odds / gap,
-            "divide by the gap of a vector of length 1, do not multiply.": (np.log(k - 1) + odds) * gap},
-            "try k = 2 and q = 0.5 on paper: a vector of length 0 is enough.")
-    return ("the norm grows with log(q / (1 - q)): every further 9 of confidence costs 2.3 more of it, for "
-            "ever.")
+        compare(
+            run(function, q, k),
+            (np.log(k - 1) + odds) / gap,
+            {
+                "that is the gap between the logits. How long is the vector with this gap?": np.log(k - 1) + odds,
+                "as if there were one rival. There are k - 1 of them in the softmax's sum.": odds / gap,
+                "divide by the gap of a vector of length 1, do not multiply.": (np.log(k - 1) + odds) * gap,
+            },
+            "try k = 2 and q = 0.5 on paper: a vector of length 0 is enough.",
+        )
+    return "the norm grows with log(q / (1 - q)): every further 9 of confidence costs 2.3 more of it, for ever."
 
 
 # 3. LogitNorm
+
 
 @exercise
 def logitnorm(function):
     for batch in (5, 40):
         z, y = map(torch.tensor, random_logits(batch))
         tau, norm = fresh().uniform(0.05, 0.9), z.norm(dim=1, keepdim=True)
-        compare(run(function, z, y, tau), F.cross_entropy(z / (norm * tau), y), {
-            "times tau? A small tau should make the logits long.": F.cross_entropy(z / norm * tau, y),
-            "the norm of the whole batch; each image has its own.": F.cross_entropy(z / (z.norm() * tau), y),
-            "the sum over the batch; cross-entropy takes the mean.":
-            F.cross_entropy(z / (norm * tau), y, reduction="sum"),
-            "nll_loss wants log-probabilities. A library shipped this loss for four releases.":
-            F.nll_loss(z / (norm * tau), y),
-            "a norm per class: which axis is the image?":
-            F.cross_entropy(z / (z.norm(dim=0, keepdim=True) * tau), y),
-            "plain cross-entropy at a temperature: the norm is still in it.": F.cross_entropy(z / tau, y)},
-            "not the formula above. Compute z / norm first and look whether each row has length 1.")
+        compare(
+            run(function, z, y, tau),
+            F.cross_entropy(z / (norm * tau), y),
+            {
+                "times tau? A small tau should make the logits long.": F.cross_entropy(z / norm * tau, y),
+                "the norm of the whole batch; each image has its own.": F.cross_entropy(z / (z.norm() * tau), y),
+                "the sum over the batch; cross-entropy takes the mean.": F.cross_entropy(
+                    z / (norm * tau), y, reduction="sum"
+                ),
+                "nll_loss wants log-probabilities. A library shipped this loss for four releases.": F.nll_loss(
+                    z / (norm * tau), y
+                ),
+                "a norm per class: which axis is the image?": F.cross_entropy(
+                    z / (z.norm(dim=0, keepdim=True) * tau), y
+                ),
+                "plain cross-entropy at a temperature: the norm is still in it.": F.cross_entropy(z / tau, y),
+            },
+            "not the formula above. Compute z / norm first and look whether each row has length 1.",
+        )
     zero = torch.as_tensor(run(function, torch.zeros(2, 3).double(), torch.tensor([0, 1]), 0.5))
     if not torch.isfinite(zero).all():
         raise Hint("right, until all logits of an image are 0: then 0 / 0. The authors add 1e-7 somewhere.")
@@ -92,12 +116,17 @@ def tau_for_floor(function):
         tau, k = random.uniform(0.15, 1.5), int(random.integers(3, 100))
         gap = np.sqrt(k / (k - 1))
         floor = np.log1p((k - 1) * np.exp(-gap / tau))
-        compare(run(function, floor, k), tau, {
-            "that is 1 / tau.": 1 / tau,
-            "the paper's looser bound has 2 where the exact one has sqrt(k / (k - 1)).": 2 * tau / gap,
-            "the gap on the unit sphere is sqrt(k / (k - 1)), not 1.": tau / gap,
-            "exp(L) is 1 + something; where did the 1 go?": gap / (np.log(k - 1) - floor)},
-            "put your tau back into the bound: do you get the floor that was asked for?")
+        compare(
+            run(function, floor, k),
+            tau,
+            {
+                "that is 1 / tau.": 1 / tau,
+                "the paper's looser bound has 2 where the exact one has sqrt(k / (k - 1)).": 2 * tau / gap,
+                "the gap on the unit sphere is sqrt(k / (k - 1)), not 1.": tau / gap,
+                "exp(L) is 1 + something; where did the 1 go?": gap / (np.log(k - 1) - floor),
+            },
+            "put your tau back into the bound: do you get the floor that was asked for?",
+        )
     return "tau decides how low the loss can get: a fifth more tau can be a floor far above 0."
 
 
@@ -127,36 +156,45 @@ def pick_tau(function):
         Candidate.seen.clear()
         found = run(function, table, but=())
         if Candidate.seen:
-            raise Hint("test_auroc was looked at. Then the test images took part in the choice, and cannot "
-                       "judge it.")
+            raise Hint("test_auroc was looked at. Then the test images took part in the choice, and cannot judge it.")
         if isinstance(found, Candidate):
             raise Hint("that is the whole candidate; return its tau.")
-        lowest, surest = (table[int(f([getattr(c, name) for c in table]))].tau for f, name in
-                          ((np.argmin, "training_loss"), (np.argmax, "validation_accuracy")))
+        lowest, surest = (
+            table[int(f([getattr(c, name) for c in table]))].tau
+            for f, name in ((np.argmin, "training_loss"), (np.argmax, "validation_accuracy"))
+        )
         best = max(table, key=lambda c: c.validation_auroc).tau
         if found != best:
-            compare(found, best, {
-                "the lowest training loss: that is the smallest tau, each time. Its floor is lowest, "
-                "nothing more.": lowest,
-                "the best accuracy. It is flat over tau, and not what the detector is for.": surest},
-                "which column stands for telling known from unknown, without test images?")
+            compare(
+                found,
+                best,
+                {
+                    "the lowest training loss: that is the smallest tau, each time. Its floor is lowest, "
+                    "nothing more.": lowest,
+                    "the best accuracy. It is flat over tau, and not what the detector is for.": surest,
+                },
+                "which column stands for telling known from unknown, without test images?",
+            )
     return "chosen on validation outliers alone, so the test number stays honest."
 
 
 # 4. MELN
 
+
 def _margins():
     """Losses of (z, y, m) in which a number m is put somewhere."""
+
     def norm(z):
         return z.norm(dim=1, keepdim=True)
 
-    return {"(z - m) / norm(z)": lambda z, y, m: (z - m) / norm(z),
-            "(z - m) / norm(z - m)": lambda z, y, m: (z - m) / norm(z - m),
-            "z / norm(z) - m": lambda z, y, m: z / norm(z) - m,
-            "m taken from the true class alone, / norm(z)": lambda z, y,
-            m: (z - m * F.one_hot(y, z.shape[1])) / norm(z),
-            "m z / norm(m z)": lambda z, y, m: m * z / norm(m * z),
-            "m z / norm(z)": lambda z, y, m: m * z / norm(z)}
+    return {
+        "(z - m) / norm(z)": lambda z, y, m: (z - m) / norm(z),
+        "(z - m) / norm(z - m)": lambda z, y, m: (z - m) / norm(z - m),
+        "z / norm(z) - m": lambda z, y, m: z / norm(z) - m,
+        "m taken from the true class alone, / norm(z)": lambda z, y, m: (z - m * F.one_hot(y, z.shape[1])) / norm(z),
+        "m z / norm(m z)": lambda z, y, m: m * z / norm(m * z),
+        "m z / norm(z)": lambda z, y, m: m * z / norm(z),
+    }
 
 
 @exercise
@@ -165,9 +203,11 @@ def which_margins(answer):
     m, slopes = torch.tensor(0.3, dtype=torch.float64, requires_grad=True), {}
     for name, logits in _margins().items():
         (slopes[name],) = torch.autograd.grad(F.cross_entropy(logits(z, y, m), y), m)
-    predicted(answer, {name: "acts" if abs(slope) > 1e-12 else "inert" for name, slope in slopes.items()},
-              "Two things cancel: a shift of all logits in the softmax, and a factor in z / norm(z). "
-              "Which is where?")
+    predicted(
+        answer,
+        {name: "acts" if abs(slope) > 1e-12 else "inert" for name, slope in slopes.items()},
+        "Two things cancel: a shift of all logits in the softmax, and a factor in z / norm(z). Which is where?",
+    )
     return "measured slopes: " + "; ".join(f"{name}: {slope:.1e}" for name, slope in slopes.items()) + "."
 
 
@@ -177,19 +217,25 @@ def margin_slope(function):
     for m in fresh().uniform(0, 3, 3):
         one, norm = F.one_hot(y, z.shape[1]), z.norm(dim=1, keepdim=True)
         wrong = 1 - ((z - m * one) / norm).softmax(1).gather(1, y[:, None])
-        compare(run(function, z, y, float(m)), (wrong / norm).mean(), {
-            "zero: so m left every logit. Take it from the true class alone.": 0.0,
-            "the sign: does a larger margin make the loss smaller?": -(wrong / norm).mean(),
-            "the norm in the denominator is still to come.": wrong.mean(),
-            "the sum over the batch; the loss is the mean.": (wrong / norm).sum(),
-            "one number per image; the loss is their mean.": (wrong / norm)[:, 0],
-            "right, in a tuple: torch.autograd.grad gives one slope for each input, so take [0].":
-            (wrong / norm).mean()[None],
-            "the softmax of the raw logits; the loss sees them after margin and norm.":
-            ((1 - z.softmax(1).gather(1, y[:, None])) / norm).mean(),
-            "1 / norm(z) is at work, the share 1 - p of the other classes is missing.": (1 / norm).mean()},
-            "let autograd tell you: m as a tensor with requires_grad=True, the loss, "
-            "torch.autograd.grad(loss, m).")
+        compare(
+            run(function, z, y, float(m)),
+            (wrong / norm).mean(),
+            {
+                "zero: so m left every logit. Take it from the true class alone.": 0.0,
+                "the sign: does a larger margin make the loss smaller?": -(wrong / norm).mean(),
+                "the norm in the denominator is still to come.": wrong.mean(),
+                "the sum over the batch; the loss is the mean.": (wrong / norm).sum(),
+                "one number per image; the loss is their mean.": (wrong / norm)[:, 0],
+                "right, in a tuple: torch.autograd.grad gives one slope for each input, so take [0].": (
+                    wrong / norm
+                ).mean()[None],
+                "the softmax of the raw logits; the loss sees them after margin and norm.": (
+                    (1 - z.softmax(1).gather(1, y[:, None])) / norm
+                ).mean(),
+                "1 / norm(z) is at work, the share 1 - p of the other classes is missing.": (1 / norm).mean(),
+            },
+            "let autograd tell you: m as a tensor with requires_grad=True, the loss, torch.autograd.grad(loss, m).",
+        )
     return "(1 - p_y) / norm(z), averaged: it acts on every image, less on those with long logits."
 
 
@@ -198,17 +244,14 @@ def positive_temperature(function):
     theta = torch.linspace(-20, 20, 401, dtype=torch.float64, requires_grad=True)
     T = run(function, theta)
     if not isinstance(T, torch.Tensor) or T.shape != theta.shape or not T.requires_grad:
-        raise Hint("return a tensor made from theta by torch operations, as long as theta: its gradient "
-                   "must pass.")
+        raise Hint("return a tensor made from theta by torch operations, as long as theta: its gradient must pass.")
     slope = T.detach().diff()
     if not abs(run(function, torch.zeros(1).double()) - 1).item() < 1e-6:
         raise Hint("at theta = 0, where training starts, T should be 1.")
     if not (T > 0).all():
-        raise Hint(f"at theta = {theta[T.argmin()].item():.1f} it gives {T.min().item():.3g}; T must stay "
-                   f"above zero.")
+        raise Hint(f"at theta = {theta[T.argmin()].item():.1f} it gives {T.min().item():.3g}; T must stay above zero.")
     if (slope == 0).any():
-        raise Hint("positive, but flat somewhere: a step that gets there gets no gradient, and stays "
-                   "there for ever.")
+        raise Hint("positive, but flat somewhere: a step that gets there gets no gradient, and stays there for ever.")
     if not ((slope > 0).all() or (slope < 0).all()):
         raise Hint("positive, but it turns around: a step too far comes out on the other side, larger again.")
     return "positive, smooth, one way only. Whether the learned T is a good one is another question."
@@ -216,24 +259,30 @@ def positive_temperature(function):
 
 # 5. IsoMax and DisMax
 
+
 @exercise
 def isomaxplus_logits(function):
     random = fresh()
     x, w = torch.tensor(random.normal(size=(30, 8))), torch.tensor(random.normal(size=(5, 8)))
     unit = torch.cdist(F.normalize(x), F.normalize(w))
     for s in (1.7, -1.7):
-        compare(run(function, x, w, s), -abs(s) * unit, {
-            "right while s is positive. It can be learned below zero: it enters as |s|.": -s * unit,
-            "distances. A near prototype should have the largest logit.": abs(s) * unit,
-            "raw vectors: that is IsoMax, with a scale. IsoMax+ compares directions.":
-            -abs(s) * torch.cdist(x, w),
-            "only one of the two sides has length 1.": -abs(s) * torch.cdist(F.normalize(x), w),
-            "only one of the two sides has length 1 now.": -abs(s) * torch.cdist(x, F.normalize(w)),
-            "the squared distance.": -abs(s) * unit ** 2,
-            "the cosine. How are cosine and distance on the unit sphere related?":
-            abs(s) * F.normalize(x) @ F.normalize(w).T,
-            "one row per class; wanted is one per image.": -abs(s) * unit.T},
-            "compute one entry by hand: normalise one x and one w, subtract, take the norm.")
+        compare(
+            run(function, x, w, s),
+            -abs(s) * unit,
+            {
+                "right while s is positive. It can be learned below zero: it enters as |s|.": -s * unit,
+                "distances. A near prototype should have the largest logit.": abs(s) * unit,
+                "raw vectors: that is IsoMax, with a scale. IsoMax+ compares directions.": -abs(s) * torch.cdist(x, w),
+                "only one of the two sides has length 1.": -abs(s) * torch.cdist(F.normalize(x), w),
+                "only one of the two sides has length 1 now.": -abs(s) * torch.cdist(x, F.normalize(w)),
+                "the squared distance.": -abs(s) * unit**2,
+                "the cosine. How are cosine and distance on the unit sphere related?": abs(s)
+                * F.normalize(x)
+                @ F.normalize(w).T,
+                "one row per class; wanted is one per image.": -abs(s) * unit.T,
+            },
+            "compute one entry by hand: normalise one x and one w, subtract, take the norm.",
+        )
     return "30 images to 5 prototypes. The largest a logit can be is 0, on the prototype itself."
 
 
@@ -244,10 +293,15 @@ def mosaic_targets(function):
     drawn[0] = torch.tensor([2, 2, 2, 5])
     buggy = torch.zeros(40, 6).double()
     buggy[torch.arange(40)[:, None], drawn] = 0.25
-    compare(run(function, drawn, 6), F.one_hot(drawn, 6).double().mean(1), {
-        "still the colleague's: look at a row with a class that was drawn twice, and at its sum.": buggy,
-        "now the rows sum to 1, but a class drawn twice should count twice, not once.":
-        buggy / buggy.sum(1, keepdim=True),
-        "counts; a target is a distribution.": F.one_hot(drawn, 6).double().sum(1)},
-        "classes (2, 2, 2, 5) should give 3/4 to class 2 and 1/4 to class 5.")
+    compare(
+        run(function, drawn, 6),
+        F.one_hot(drawn, 6).double().mean(1),
+        {
+            "still the colleague's: look at a row with a class that was drawn twice, and at its sum.": buggy,
+            "now the rows sum to 1, but a class drawn twice should count twice, not once.": buggy
+            / buggy.sum(1, keepdim=True),
+            "counts; a target is a distribution.": F.one_hot(drawn, 6).double().sum(1),
+        },
+        "classes (2, 2, 2, 5) should give 3/4 to class 2 and 1/4 to class 5.",
+    )
     return "an indexed assignment keeps the last write; adding up needs one_hot or scatter_add."

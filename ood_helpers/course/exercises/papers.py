@@ -1,4 +1,5 @@
 """Exercises of notebook 8: what a printed number owes to luck, and to a choice made where it is measured."""
+
 import numpy as np
 
 from ..grading import auroc, compare, exercise, fresh, predicted, run, softmax
@@ -21,18 +22,26 @@ def which_choices(answer):
         order = [auroc((z[1] / t).max(1)[:30], (z[0] / t).max(1)[:30]) for t in (honest, leaked)]
         likely = [_likelihood(z[1], y[1], t) for t in (honest, leaked)]
         for line, (before, after) in {
-                "the epoch, by test accuracy; printed: test accuracy": (accuracy[1, accuracy[0].argmax()],
-                                                                        accuracy[1].max()),
-                "the epoch, by validation accuracy; printed: test accuracy": (accuracy[1, accuracy[0].argmax()],) * 2,
-                "T, by the test labels' likelihood; printed: that likelihood": likely,
-                "T, by the test labels' likelihood; printed: test accuracy": hits,
-                "T, by the test labels' likelihood; printed: AUROC of the largest logit": order,
-                "the best of five seeds, by test accuracy; printed: its test accuracy":
-                    (accuracy[1, 0], accuracy[1, :5].max())}.items():
+            "the epoch, by test accuracy; printed: test accuracy": (
+                accuracy[1, accuracy[0].argmax()],
+                accuracy[1].max(),
+            ),
+            "the epoch, by validation accuracy; printed: test accuracy": (accuracy[1, accuracy[0].argmax()],) * 2,
+            "T, by the test labels' likelihood; printed: that likelihood": likely,
+            "T, by the test labels' likelihood; printed: test accuracy": hits,
+            "T, by the test labels' likelihood; printed: AUROC of the largest logit": order,
+            "the best of five seeds, by test accuracy; printed: its test accuracy": (
+                accuracy[1, 0],
+                accuracy[1, :5].max(),
+            ),
+        }.items():
             gains.setdefault(line, []).append(after - before)
-    predicted(answer, {line: "flatters" if np.mean(gain) > 1e-6 else "honest" for line, gain in gains.items()},
-              "Two questions decide: did the test part take part in the choice, and can the choice move that number "
-              "at all? What does dividing all logits by T change?")
+    predicted(
+        answer,
+        {line: "flatters" if np.mean(gain) > 1e-6 else "honest" for line, gain in gains.items()},
+        "Two questions decide: did the test part take part in the choice, and can the choice move that number "
+        "at all? What does dividing all logits by T change?",
+    )
     return "measured, on noise: " + "; ".join(f"{line}: {np.mean(gain):+.3f}" for line, gain in gains.items()) + "."
 
 
@@ -43,15 +52,20 @@ def gap_in_errors(function):
         ours, mean, deviation, n = random.normal(90, 2, count), *random.uniform((88, 0.5), (96, 3)), count + 2
         gap, variances = ours.mean() - mean, (ours.var(ddof=1), deviation**2)
         error = np.sqrt(variances[0] / count + variances[1] / n)
-        compare(run(function, ours, mean, deviation, n), gap / error, {
-            "the other way round: ours minus the published.": -gap / error,
-            "that is the gap itself; in standard errors it is divided by one.": gap,
-            "the deviation of ours with n - 1 below: np.std divides by n unless it is told ddof=1.":
-            gap / np.sqrt(ours.var() / count + variances[1] / n),
-            "deviations tell of single trainings. Of a mean over n the error is smaller, by sqrt(n).":
-            gap / np.sqrt(sum(variances)),
-            "errors of independent means do not add; their squares do.":
-            gap / (np.sqrt(variances[0] / count) + np.sqrt(variances[1] / n)),
-            "the published mean has an error too.": gap / np.sqrt(variances[0] / count)},
-            "what is the variance of a mean over n trainings? And of the difference of two such means?")
+        compare(
+            run(function, ours, mean, deviation, n),
+            gap / error,
+            {
+                "the other way round: ours minus the published.": -gap / error,
+                "that is the gap itself; in standard errors it is divided by one.": gap,
+                "the deviation of ours with n - 1 below: np.std divides by n unless it is told ddof=1.": gap
+                / np.sqrt(ours.var() / count + variances[1] / n),
+                "deviations tell of single trainings. Of a mean over n the error is smaller, by sqrt(n).": gap
+                / np.sqrt(sum(variances)),
+                "errors of independent means do not add; their squares do.": gap
+                / (np.sqrt(variances[0] / count) + np.sqrt(variances[1] / n)),
+                "the published mean has an error too.": gap / np.sqrt(variances[0] / count),
+            },
+            "what is the variance of a mean over n trainings? And of the difference of two such means?",
+        )
     return "beyond two or so the gap is more than the luck of the seeds; it still does not say whose fault it is."
