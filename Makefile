@@ -1,4 +1,4 @@
-# make lab | make figures | make test | make course | make site: each sets up what it needs first (make setup), once.
+# make lab | figures | check | test | course | site: each sets up what it needs first (make setup), once.
 PYTHON ?= python3
 DATA   ?= digits
 DEVICE ?= auto
@@ -14,7 +14,7 @@ BROWSER := tests/widgets/test_browser.py
 CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml CITATION.cff .ci \
 	-newer $(VENV)/tested -not -path '*/__pycache__*' -not -path '*/.*_checkpoints*' 2>/dev/null | head -n 1)
 
-.PHONY: lab figures test test-long course site setup always
+.PHONY: lab figures check test test-long course site setup always
 
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
 lab: $(VENV)/installed
@@ -24,6 +24,13 @@ lab: $(VENV)/installed
 # What has changed is decided inside, notebook by notebook: nothing is run twice.
 figures: $(VENV)/installed
 	@$(PY) -m ood_helpers.figures
+
+# The developer's loop: lint, types and the fast tests of the core.
+check: $(VENV)/installed
+	$(PY) -m ruff format --check --quiet .
+	$(PY) -m ruff check --quiet .
+	$(PY) -m mypy
+	$(PY) -m pytest -q -n 2 -m "not slow" tests/core $(wildcard ood_helpers/*.py)
 
 test: $(VENV)/tested
 	@echo "The tests passed and nothing has changed since; make -B test runs them again."

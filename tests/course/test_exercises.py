@@ -298,36 +298,6 @@ def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_so
     assert "def " not in page and "A solution" not in page
 
 
-def test_the_plan_names_every_notebook_and_its_commands_exist():
-    readme = (ROOT / "README.md").read_text()
-    plan = readme[readme.index("## Teaching") :]
-    for word in (
-        "45 minutes",
-        "90 minutes",
-        "180 minutes",
-        "Binder",
-        "Colab",
-        "Thirty students",
-        "make course",
-        "make site",
-        *(stem[:2] for stem in BOOKS),
-    ):
-        assert word in plan, word
-    makefile = (ROOT / "Makefile").read_text()
-    assert "\ncourse: " in makefile and "\nsite: " in makefile
-
-
-def test_the_minutes_of_the_plan_add_up_and_leave_room_for_its_exercises():
-    readme = (ROOT / "README.md").read_text()
-    table = readme[readme.index("| | 45 minutes") : readme.index("\n| needs")]
-    for head, _, *parts, total in zip(*(row.split("|")[2:5] for row in table.splitlines())):
-        assert sum(int(number) for part in parts for number in re.findall(r"\b\d+\b", part)) == int(total)
-        assert int(total) <= int(head.split()[0])
-    written = {
-        title.casefold(): int(minutes)
-        for book in BOOKS.values()
-        for cell in book.cells
-        for title, minutes in re.findall(r"^\*\*(.+?)\*\* \(.+?(\d+) minutes\)", cell.source)
-    }
-    planned = re.findall(r"\*(.+?)\* (\d+)", table)
-    assert planned and all(int(minutes) >= written[name.casefold()] for name, minutes in planned)
+def test_the_plan_names_every_notebook():
+    plan = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
+    assert all(f"({stem}.ipynb)" in plan for stem in BOOKS)
