@@ -162,7 +162,7 @@ def bench(args):
         if name == "train" and args.data:
             from .data.sets import load
 
-            options = dict(zip(("images", "labels"), load(args.data).part("train")))
+            options = dict(zip(("images", "labels"), load(args.data).split("train")))
         found = tasks[name](device, **options)
         print(benchmarks.text(found))
         record["rows"] += found

@@ -246,9 +246,9 @@ class Config:
             return whole
         spread = {
             name: [i * len(index) // self.limit for i in range(self.limit)] if len(index) > self.limit else slice(None)
-            for name, index in whole.parts.items()
+            for name, index in whole.splits.items()
         }
-        return replace(whole, parts={name: index[spread[name]] for name, index in whole.parts.items()})
+        return replace(whole, splits={name: index[spread[name]] for name, index in whole.splits.items()})
 
 
 def _in_words(option, value):

@@ -90,8 +90,8 @@ class Run:
     def images(self, name):
         """The images (N, C, H, W) behind ``logits[name]``."""
         dataset = self.config.dataset()
-        if name in dataset.parts:
-            return dataset.part(name)[0]
+        if name in dataset.splits:
+            return dataset.split(name)[0]
         return data.load_ood(name, dataset).images[: self.config.limit]
 
     def scores(self, score=None, temperature=1.0):

@@ -111,7 +111,7 @@ class _Training:
 
     def __init__(self, config, dataset, device, team, checkpoint):
         self.config, self.dataset, self.device, self.team, self.checkpoint = config, dataset, device, team, checkpoint
-        parts = {name: dataset.part(name) for name in ("train", "validation", "test")}
+        parts = {name: dataset.split(name) for name in ("train", "validation", "test")}
         self.labels = {name: part[1] for name, part in parts.items()}
         self.sets = {name: part[0] for name, part in parts.items()}
         self.sets |= {name: data.load_ood(name, dataset).images[: config.limit] for name in config.ood}

@@ -29,8 +29,8 @@ def write_images(folder, count, size=(8, 8), mode="L", suffix=".png", seed=0):
 
 
 def partition(imageset):
-    return sorted(torch.cat(list(imageset.parts.values())).tolist()) == list(range(len(imageset.images)))
+    return sorted(torch.cat(list(imageset.splits.values())).tolist()) == list(range(len(imageset.images)))
 
 
-def part_sizes(imageset):
-    return {part: len(index) for part, index in imageset.parts.items()}
+def split_sizes(imageset):
+    return {split: len(index) for split, index in imageset.splits.items()}

@@ -1,4 +1,4 @@
-"""Named image sets, in memory: in-distribution (ID) and out-of-distribution (OOD) sets with fixed parts.
+"""Named image sets, in memory: in-distribution (ID) and out-of-distribution (OOD) sets with fixed splits.
 
 ``load`` gives an ID set, ``load_ood`` a set to compare it with. ``SETS`` is the one table of names.
 """
@@ -64,14 +64,14 @@ def choose(images, index):
 class ImageSet:
     """Images with labels and fixed parts; ``near`` holds the classes that were kept out, if any.
 
-    images (N, C, H, W) uint8 with C 1 or 3; labels (N,) int64 in [0, len(classes)); ``parts`` maps "train",
+    images (N, C, H, W) uint8 with C 1 or 3; labels (N,) int64 in [0, len(classes)); ``splits`` maps "train",
     "validation", "test" to indices. The tensors are shared with later loads, so do not write into them; those
     of more than 2 GiB are mapped from a file and read as they are needed.
-    Raises ValueError when shapes, types, labels or parts do not fit together.
+    Raises ValueError when shapes, types, labels or splits do not fit together.
 
     >>> two = ImageSet("two", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"),
     ...                {"test": torch.tensor([1])})
-    >>> two.shape, two.num_classes, two.part("test")[1].tolist()
+    >>> two.shape, two.num_classes, two.split("test")[1].tolist()
     ((1, 8, 8), 2, [1])
     """
 
@@ -79,7 +79,7 @@ class ImageSet:
     images: "torch.Tensor | Chosen"
     labels: torch.Tensor
     classes: tuple
-    parts: dict = field(repr=False)
+    splits: dict = field(repr=False)
     near: "ImageSet | None" = field(default=None, repr=False)
 
     def __post_init__(self):
@@ -98,9 +98,9 @@ class ImageSet:
             raise ValueError(
                 f"{self.name}: labels must lie in 0..{len(self.classes) - 1}, got {labels.min()}..{labels.max()}"
             )
-        for part, index in self.parts.items():
+        for name, index in self.splits.items():
             if not len(index) or index.min() < 0 or index.max() >= count:
-                raise ValueError(f"{self.name}: part {part!r} is empty or points outside the {count} images")
+                raise ValueError(f"{self.name}: split {name!r} is empty or points outside the {count} images")
 
     @property
     def num_classes(self):
@@ -110,11 +110,11 @@ class ImageSet:
     def shape(self):
         return tuple(self.images.shape[1:])
 
-    def part(self, name):
+    def split(self, name):
         """(images, labels) of one part, copied; of a mapped set they are read when they are used, see ``Chosen``."""
-        if name not in self.parts:
-            raise ValueError(f"{self.name} has no part {name!r}; it has {', '.join(self.parts)}")
-        index = self.parts[name]
+        if name not in self.splits:
+            raise ValueError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)}")
+        index = self.splits[name]
         return choose(self.images, index), self.labels[index]
 
 
@@ -226,7 +226,7 @@ def load(name, root=None, known=None, size=None):
     >>> digits = load("digits")
     >>> digits.classes, digits.shape, len(digits.images), digits.near.classes
     (('0', '1', '2', '3', '4', '5'), (1, 8, 8), 1083, ('6', '7', '8', '9'))
-    >>> {part: len(index) for part, index in digits.parts.items()}
+    >>> {split: len(index) for split, index in digits.splits.items()}
     {'train': 649, 'validation': 217, 'test': 217}
     """
     if size is not None and (type(size) is not int or size < 1):
@@ -236,20 +236,20 @@ def load(name, root=None, known=None, size=None):
         raise ValueError(f"{name} has one class only ({raw.classes[0]!r}); an ID set needs at least two")
     if size:
         raw = raw._replace(images=_fit(raw.images, (raw.images.shape[1], size, size), name))
-    parts = _parts(name, raw)
+    splits = _splits(name, raw)
     if known is None:
         known = SETS[name].known if name in SETS and SETS[name].known else len(raw.classes)
     if not 2 <= known <= len(raw.classes):
         raise ValueError(f"known must be between 2 and the {len(raw.classes)} classes of {name}, got {known}")
     if known == len(raw.classes):
-        return ImageSet(name, raw.images, raw.labels, raw.classes, parts)
+        return ImageSet(name, raw.images, raw.labels, raw.classes, splits)
     keep = raw.labels < known
     held_out = torch.nonzero(~keep[raw.train :]).flatten() + raw.train
     near = _ood_set("near", choose(raw.images, held_out), raw.labels[held_out] - known, raw.classes[known:])
     position = keep.cumsum(0) - 1
-    parts = {part: position[index[keep[index]]] for part, index in parts.items()}
+    splits = {split: position[index[keep[index]]] for split, index in splits.items()}
     return ImageSet(
-        name, choose(raw.images, torch.nonzero(keep).flatten()), raw.labels[keep], raw.classes[:known], parts, near
+        name, choose(raw.images, torch.nonzero(keep).flatten()), raw.labels[keep], raw.classes[:known], splits, near
     )
 
 
@@ -291,7 +291,7 @@ def ood_names(name, known=None):
 def folds(imageset, k=5, seed=0):
     """k stratified folds of all images: fold i tests, a fifth of the rest validates, the others train.
 
-    >>> [len(fold.parts["test"]) for fold in folds(load("digits"), k=5)]
+    >>> [len(fold.splits["test"]) for fold in folds(load("digits"), k=5)]
     [217, 217, 217, 216, 216]
     """
     if not 2 <= k <= imageset.labels.bincount(minlength=imageset.num_classes).min():
@@ -299,12 +299,12 @@ def folds(imageset, k=5, seed=0):
     everything, made = torch.arange(len(imageset.labels)), []
     pile = _deal(imageset.labels, k, seed)
     for i in range(k):
-        parts = _hold_out(imageset.labels, everything[pile != i], 5, seed) | {"test": everything[pile == i]}
-        made.append(replace(imageset, name=f"{imageset.name} fold {i + 1}/{k}", parts=parts))
+        splits = _hold_out(imageset.labels, everything[pile != i], 5, seed) | {"test": everything[pile == i]}
+        made.append(replace(imageset, name=f"{imageset.name} fold {i + 1}/{k}", splits=splits))
     return made
 
 
-def _parts(name, raw):
+def _splits(name, raw):
     everything = torch.arange(len(raw.labels))
     needed = 2 if raw.train else MIN_PER_CLASS
     counts = raw.labels[: raw.train or None].bincount(minlength=len(raw.classes))

@@ -204,7 +204,7 @@ def scores_of(run, score, device=None):
     if score in ("odin", "gradnorm"):
         of_images = getattr(scores, score)
         return {name: of_images(network, run.images(name)).detach().cpu().numpy() for name in names}
-    images, labels = run.config.dataset().part("train")
+    images, labels = run.config.dataset().split("train")
     if "train" not in run.features:  # a run leaves them out, as they are many and quickly made again
         run.features["train"] = outputs(network, images)[0].cpu().numpy()
     train = torch.from_numpy(run.features["train"])

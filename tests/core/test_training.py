@@ -234,7 +234,7 @@ def test_the_fast_loop_learns_what_the_plain_loop_learns():
     digits = data.load("digits")
     (images, labels), (test, test_labels) = (
         (x.repeat_interleave(2, 2).repeat_interleave(2, 3).expand(-1, 3, -1, -1).contiguous(), y)
-        for x, y in (digits.part("train"), digits.part("test"))
+        for x, y in (digits.split("train"), digits.split("test"))
     )
     criterion, accuracy = losses.SoftmaxLoss(), {"plain": [], "fast": []}
     for seed in range(3):

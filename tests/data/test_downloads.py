@@ -93,8 +93,8 @@ def test_tiny_imagenet(offer, tmp_path, capsys):
     offer("tiny_imagenet", zipped(files))
     found = data.load("tiny_imagenet", tmp_path)
     assert found.classes == ("n01443537", "n01629819") and found.shape == (3, 64, 64)
-    assert [len(found.parts[part]) for part in ("train", "validation", "test")] == [18, 2, 3]
-    images, labels = found.part("test")
+    assert [len(found.splits[part]) for part in ("train", "validation", "test")] == [18, 2, 3]
+    images, labels = found.split("test")
     assert labels.tolist() == [0, 1, 1]  # by the annotations; the fourth names no class
     expected = pixels(files["tiny-imagenet-200/val/images/val_1.JPEG"])
     np.testing.assert_array_equal(images[0].permute(1, 2, 0), expected)
@@ -121,7 +121,7 @@ def test_sets_that_only_the_user_has(tmp_path, capsys):
     assert len(data.load_ood("isun", LIKE, tmp_path).images) == 2
     capsys.readouterr()
     imagenet = data.load("imagenet", tmp_path)
-    assert imagenet.shape == (3, 256, 256) and len(imagenet.parts["test"]) == 3
+    assert imagenet.shape == (3, 256, 256) and len(imagenet.splits["test"]) == 3
     assert "scaled and cut to 256 x 256 from 320 x 270" in capsys.readouterr().out
     assert data.load_ood("imagenet", LIKE, tmp_path).images.shape == (3, 3, 32, 32)
     assert data.ood_names("imagenet")[0] == "imagenet_o"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from imagesets import digits, make_set, part_sizes, partition, write_images  # noqa: F401
+from imagesets import digits, make_set, partition, split_sizes, write_images  # noqa: F401
 from PIL import Image, ImageOps
 
 from ood_helpers import data
@@ -22,7 +22,7 @@ def test_a_written_folder_comes_back_the_same(digits, tmp_path):
     assert back.classes == digits.classes and back.labels.bincount().tolist() == sizes and partition(back)
     for label, size in enumerate(sizes):
         assert torch.equal(back.images[back.labels == label], digits.images[digits.labels == label][:size])
-    assert all(len(back.part(part)[1].unique()) == 6 for part in back.parts)
+    assert all(len(back.split(part)[1].unique()) == 6 for part in back.splits)
     assert back.labels[:6].tolist() == [*range(6)]  # classes take turns: training follows the first images
     assert [path.name for path in tmp_path.iterdir()] == ["six"]
 
@@ -55,8 +55,8 @@ def test_train_and_test_folders_keep_their_test_part(tmp_path):
     (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
     imageset = data.load(f"folder:{tmp_path}")
     assert imageset.classes == (hostile, "cat") and imageset.shape == (3, 8, 8) and partition(imageset)
-    assert part_sizes(imageset) == {"train": 36, "validation": 4, "test": 8}
-    assert imageset.parts["test"].tolist() == list(range(40, 48))
+    assert split_sizes(imageset) == {"train": 36, "validation": 4, "test": 8}
+    assert imageset.splits["test"].tolist() == list(range(40, 48))
     with Image.open(tmp_path / "test" / imageset.classes[0] / "000.jpg") as image:
         np.testing.assert_array_equal(imageset.images[40].permute(1, 2, 0), np.asarray(image))
     two = data.load(f"folder:{tmp_path}", known=2)

@@ -30,15 +30,15 @@ def test_digits_are_scikit_learns(digits):
 
 def test_parts_are_fixed_disjoint_and_stratified(digits):
     again = data.load("digits")
-    assert partition(digits) and list(digits.parts) == ["train", "validation", "test"]
-    for part, index in digits.parts.items():
-        assert torch.equal(index, again.parts[part])
-        share = digits.part(part)[1].bincount(minlength=6) / digits.labels.bincount()
-        assert (share - (0.6 if part == "train" else 0.2)).abs().max() < 0.01
-    images, labels = digits.part("test")
-    assert torch.equal(images, digits.images[digits.parts["test"]])
-    with pytest.raises(ValueError, match="has no part 'tset'; it has train, validation, test"):
-        digits.part("tset")
+    assert partition(digits) and list(digits.splits) == ["train", "validation", "test"]
+    for split, index in digits.splits.items():
+        assert torch.equal(index, again.splits[split])
+        share = digits.split(split)[1].bincount(minlength=6) / digits.labels.bincount()
+        assert (share - (0.6 if split == "train" else 0.2)).abs().max() < 0.01
+    images, labels = digits.split("test")
+    assert torch.equal(images, digits.images[digits.splits["test"]])
+    with pytest.raises(ValueError, match="has no split 'tset'; it has train, validation, test"):
+        digits.split("tset")
 
 
 def test_known_keeps_the_first_classes_and_holds_out_the_rest():
@@ -46,7 +46,7 @@ def test_known_keeps_the_first_classes_and_holds_out_the_rest():
     assert everything.near is None and len(everything.images) == 1797
     assert four.classes == ("0", "1", "2", "3") and four.near.classes == ("4", "5", "6", "7", "8", "9")
     assert len(four.images) + len(four.near.images) == 1797 and partition(four)
-    assert torch.equal(four.part("test")[0], everything.part("test")[0][everything.part("test")[1] < 4])
+    assert torch.equal(four.split("test")[0], everything.split("test")[0][everything.split("test")[1] < 4])
     for known in (1, 11):
         with pytest.raises(ValueError, match="between 2 and the 10 classes"):
             data.load("digits", known=known)
@@ -59,10 +59,10 @@ def test_classes_kept_out_of_a_set_larger_than_memory_are_not_copied(digits, mon
         assert isinstance(mine.images, sets.Chosen) and mine.shape == theirs.shape
         assert torch.equal(mine.images[0:], theirs.images) and torch.equal(mine.labels, theirs.labels)
         assert mine.images[:] is mine.images and mine.images.numel() == theirs.images.numel()
-        for part in mine.parts:
-            images, labels = mine.part(part)
-            assert torch.equal(torch.cat([*images.split(50)]), theirs.images[theirs.parts[part]])
-            assert torch.equal(labels, theirs.labels[theirs.parts[part]])
+        for split in mine.splits:
+            images, labels = mine.split(split)
+            assert torch.equal(torch.cat([*images.split(50)]), theirs.images[theirs.splits[split]])
+            assert torch.equal(labels, theirs.labels[theirs.splits[split]])
 
 
 def test_default_ood_names_need_no_loading():
@@ -95,8 +95,8 @@ def test_unknown_names_list_the_known(digits):
         (dict(labels=torch.tensor([0, 1, 2])), r"labels must be int64 of shape \(4,\)"),
         (dict(labels=torch.tensor([0, 1, 2, 3])), r"labels must lie in 0..2, got 0..3"),
         (dict(labels=torch.tensor([0, 1, 2, -1])), r"labels must lie in 0..2, got -1..2"),
-        (dict(parts={"test": torch.tensor([4])}), "part 'test' is empty or points outside"),
-        (dict(parts={"test": torch.tensor([], dtype=torch.int64)}), "part 'test' is empty or points outside"),
+        (dict(splits={"test": torch.tensor([4])}), "split 'test' is empty or points outside"),
+        (dict(splits={"test": torch.tensor([], dtype=torch.int64)}), "split 'test' is empty or points outside"),
     ],
 )
 def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
@@ -105,7 +105,7 @@ def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
         images=torch.zeros(4, 1, 8, 8, dtype=torch.uint8),
         labels=torch.tensor([0, 1, 2, 0]),
         classes=("a", "b", "c"),
-        parts={"test": torch.arange(4)},
+        splits={"test": torch.arange(4)},
     )
     data.ImageSet(**whole)
     with pytest.raises(ValueError, match=f"four: {message}"):
@@ -116,11 +116,11 @@ def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
 def test_folds_partition_and_stratify(sizes, k, seed):
     imageset = make_set([label for label, size in enumerate(sizes) for _ in range(size)], shape=(1, 1, 1))
     made = data.folds(imageset, k, seed)
-    tests = torch.cat([fold.parts["test"] for fold in made])
+    tests = torch.cat([fold.splits["test"] for fold in made])
     assert sorted(tests.tolist()) == list(range(sum(sizes)))
-    counts = torch.stack([fold.part("test")[1].bincount(minlength=len(sizes)) for fold in made])
+    counts = torch.stack([fold.split("test")[1].bincount(minlength=len(sizes)) for fold in made])
     assert (counts.amax(0) - counts.amin(0)).max() <= 1 and counts.sum(1).max() - counts.sum(1).min() <= 1
-    assert all(partition(fold) and set(fold.parts) == {"train", "validation", "test"} for fold in made)
+    assert all(partition(fold) and set(fold.splits) == {"train", "validation", "test"} for fold in made)
 
 
 def test_folds_refuse_what_cannot_be_dealt(digits):
@@ -128,7 +128,7 @@ def test_folds_refuse_what_cannot_be_dealt(digits):
         with pytest.raises(ValueError, match="smallest class"):
             data.folds(make_set([0] * 5 + [1] * 9), k)
     one, other = data.folds(digits, 5, seed=0)[0], data.folds(digits, 5, seed=1)[0]
-    assert not torch.equal(one.parts["test"], other.parts["test"]) and one.near is digits.near
+    assert not torch.equal(one.splits["test"], other.splits["test"]) and one.near is digits.near
 
 
 # OOD sets and outliers that are made
@@ -141,7 +141,7 @@ def test_made_sets_have_the_shape_and_repeat(name, shape):
     first, second = data.load_ood(name, like), data.load_ood(name, like)
     assert first.shape == shape and len(first.images) > 500 and first.name == name
     assert torch.equal(first.images, second.images) and torch.equal(first.labels, second.labels)
-    assert torch.equal(first.parts["test"], torch.arange(len(first.images)))
+    assert torch.equal(first.splits["test"], torch.arange(len(first.images)))
     assert first.images.flatten(1).float().std(1).min() > 8  # none of them is flat
 
 

@@ -7,7 +7,7 @@ import urllib.error
 
 import numpy as np
 import pytest
-from imagesets import digits, part_sizes, partition, write_images  # noqa: F401
+from imagesets import digits, partition, split_sizes, write_images  # noqa: F401
 
 from ood_helpers import data
 
@@ -52,8 +52,8 @@ def test_archives_put_there_by_hand_are_used(tmp_path, no_network, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
     mnist = data.load("mnist", root=tmp_path)
     assert mnist.shape == (1, 28, 28) and mnist.num_classes == 10 and partition(mnist)
-    assert part_sizes(mnist) == {"train": 36, "validation": 4, "test": 20}
-    assert mnist.part("test")[1].tolist() == [i % 10 for i in range(20)]
+    assert split_sizes(mnist) == {"train": 36, "validation": 4, "test": 20}
+    assert mnist.split("test")[1].tolist() == [i % 10 for i in range(20)]
     assert {path.name for path in tmp_path.iterdir()} == {"mnist", ".lock"}
     assert data.load("mnist", root=tmp_path).images.data_ptr() == mnist.images.data_ptr()
 
@@ -71,8 +71,8 @@ def test_cifar_keeps_its_pixels_in_place(tmp_path, monkeypatch):
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class {i}" for i in range(10)]}))
     monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *args: True)
     cifar = data.load("cifar10", root=tmp_path)
-    assert cifar.classes[3] == "class 3" and len(cifar.parts["test"]) == 10
-    np.testing.assert_array_equal(cifar.part("test")[0].flatten(1), pixels["test_batch"])
+    assert cifar.classes[3] == "class 3" and len(cifar.splits["test"]) == 10
+    np.testing.assert_array_equal(cifar.split("test")[0].flatten(1), pixels["test_batch"])
     np.testing.assert_array_equal(cifar.images[:10].flatten(1), pixels["data_batch_1"])
 
 
@@ -86,7 +86,7 @@ def test_textures_are_cut_to_32_pixels(tmp_path, digits, capsys):
         (folder / "labels" / f"{split}1.txt").write_text("\n".join(lines))
     textures = data.load("textures", root=tmp_path)
     assert textures.shape == (3, 32, 32) and textures.classes == ("banded", "woven")
-    assert part_sizes(textures) == {"train": 10, "validation": 2, "test": 6}
+    assert split_sizes(textures) == {"train": 10, "validation": 2, "test": 6}
     assert len(data.load_ood("textures", digits, root=tmp_path).images) == 6  # the test part alone
     printed = capsys.readouterr().out
     assert "textures: scaled and cut to 32 x 32 from 50 x 40" in printed

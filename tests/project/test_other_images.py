@@ -17,7 +17,7 @@ def test_every_notebook_runs_on_a_folder_of_colour_images(tmp_path, monkeypatch)
     tint = torch.rand(len(digits.images), 3, 1, 1, generator=torch.Generator().manual_seed(0)) / 2 + 0.5
     images = (digits.images.repeat_interleave(2, 2).repeat_interleave(2, 3) * tint).byte()
     folder = data.write_folder(
-        data.ImageSet("tinted", images, digits.labels, CLASSES, digits.parts), tmp_path / "images", [40] * 10
+        data.ImageSet("tinted", images, digits.labels, CLASSES, digits.splits), tmp_path / "images", [40] * 10
     )
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copytree(ROOT / "figures/cifar10_jpeg", tmp_path / "figures/cifar10_jpeg")
