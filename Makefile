@@ -23,7 +23,7 @@ lab: $(VENV)/installed
 
 # What has changed is decided inside, notebook by notebook: nothing is run twice.
 figures: $(VENV)/installed
-	@$(PY) -m ood_helpers.figures
+	@$(PY) -m ood_helpers.course figures
 
 # The developer's loop: lint, types and the fast tests of the core.
 check: $(VENV)/installed

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ood_helpers import data, figures
+from ood_helpers import data
+from ood_helpers.course import notebooks
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("airplane", "automobile", "bird", "$cat$", "<deer>", "dog", "frog", "horse", "ship", "truck")
@@ -26,7 +27,7 @@ def test_every_notebook_runs_on_a_folder_of_colour_images(tmp_path, monkeypatch)
     for name in ("RUNS", "OOD_FIGURES", "OOD_DATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    figures.regenerate(f"folder:{folder}", "cpu")
+    notebooks.regenerate(f"folder:{folder}", "cpu")
     committed, drawn = (
         {path.stem for path in (place / folder).glob("*.png")}
         for place, folder in ((ROOT, "figures/digits"), (tmp_path, "figures/folder_images"))
