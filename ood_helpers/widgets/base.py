@@ -8,6 +8,8 @@ import traitlets as t
 from . import page as pages
 from . import static_figures as stills
 
+STATE_MIME = "application/vnd.ood.state+json"  # of a saved output: which page shows the widget, in which state
+
 
 class Widget(anywidget.AnyWidget):
     """A widget whose state is its traits named in `state`, drawn by `_renderer` out of the modules static/*.js."""
@@ -29,6 +31,21 @@ class Widget(anywidget.AnyWidget):
         """The state as a dict."""
         return {name: getattr(self, name) for name in self.state}
 
+    def saved_state(self):
+        """The page that shows such a widget, and the state that it opens in, for a saved notebook.
+
+        >>> from ood_helpers.widgets import NormExplorer
+        >>> saved = NormExplorer([3.0, 1.0, -1.0], loss="logitnorm").saved_state()
+        >>> saved["page"], saved["state"]["loss"], saved["state"]["norm"]
+        ('norm', 'logitnorm', 3.31662479)
+        """
+        state = self.current().items()
+        return {
+            "page": self.page,
+            # Nine digits, so that the last bit of another processor does not change a committed notebook.
+            "state": {name: float(f"{value:.9g}") if isinstance(value, float) else value for name, value in state},
+        }
+
     @t.validate("run", "score", "ood", "loss")
     def _known(self, proposal):
         name, value = proposal["trait"].name, proposal["value"]
@@ -41,7 +58,11 @@ class Widget(anywidget.AnyWidget):
         # picture there, and be emptied.
         content = super()._repr_mimebundle_(**options)
         data = content[0] if isinstance(content, tuple) else content
-        data |= {"image/png": pages.text(stills.png(self.static())), "text/plain": self.finding()}
+        data |= {
+            "image/png": pages.text(stills.png(self.static())),
+            "text/plain": self.finding(),
+            STATE_MIME: self.saved_state(),
+        }
         return content
 
     def for_page(self):

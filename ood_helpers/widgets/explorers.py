@@ -47,6 +47,7 @@ class ScoreExplorer(Widget):
     """
 
     _modules, _renderer, title = ("core", "view", "explorer"), "renderExplorer", "Score explorer"
+    page = "scores"
     state = ("run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin")
 
     run, score, ood = (t.Unicode().tag(sync=True) for _ in range(3))
@@ -172,6 +173,7 @@ class NormExplorer(Widget):
     """
 
     _modules, _renderer, title = ("view", "logits", "norm"), "renderNorm", "Norm explorer"
+    page = "norm"
     state = ("loss", "norm", "angle", "temperature", "margin")
     choices = {"loss": ["softmax", "logitnorm", "meln"]}
 
@@ -255,6 +257,7 @@ class Playground(Widget):
     """
 
     _modules, _renderer, title = ("view", "logits", "network", "playground"), "renderPlayground", "Playground"
+    page = "playground"
     state = ("loss", "seed", "show", "reach", "x", "y")
     choices = {"loss": [name for name in losses.RECIPES if name != "dismax_fpr"]}  # which needs images
 

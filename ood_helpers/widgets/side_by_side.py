@@ -6,6 +6,7 @@ from ipywidgets import HBox, Layout
 
 from . import page as pages
 from . import static_figures as stills
+from .base import STATE_MIME
 
 
 class Beside(HBox):
@@ -27,6 +28,7 @@ class Beside(HBox):
         return bundle | {
             "image/png": pages.text(_stacked([stills.png(widget.static()) for widget in self.children])),
             "text/plain": "\n".join(widget.finding() for widget in self.children),
+            STATE_MIME: [widget.saved_state() for widget in self.children],
         }
 
 

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ood_helpers import metrics, scores
-from ood_helpers.widgets import Playground, ScoreExplorer, link
+from ood_helpers.widgets import Beside, NormExplorer, Playground, ScoreExplorer, link
 from ood_helpers.widgets import explorer_state as summary
 from ood_helpers.widgets import explorers as widgets
 from ood_helpers.widgets import page as pages
@@ -238,6 +238,18 @@ def test_a_saved_notebook_shows_a_picture_and_no_html():
     assert "application/vnd.jupyter.widget-view+json" in data and "text/html" not in data
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG") and len(data["image/png"]) < 100_000
     assert "AUROC 1.000" in data["text/plain"]
+
+
+def test_a_saved_notebook_carries_the_state_for_machines():
+    score = ScoreExplorer.from_logits(np.eye(3), {"near": np.zeros((4, 3))}, score="energy", temperature=2.0, bin=4)
+    for widget, page in ((score, "scores"), (NormExplorer(loss="meln"), "norm"), (Playground(x=-3.0), "playground")):
+        content = widget._repr_mimebundle_()
+        data = content[0] if isinstance(content, tuple) else content
+        saved = data["application/vnd.ood.state+json"]
+        assert saved["page"] == page and saved["state"] == pytest.approx(widget.current())
+        assert json.loads(json.dumps(saved)) == saved
+    row = Beside(score, NormExplorer())._repr_mimebundle_()["application/vnd.ood.state+json"]
+    assert [each["page"] for each in row] == ["scores", "norm"] and row[0]["state"]["score"] == "energy"
 
 
 def test_the_playgrounds_still_has_the_colours_and_names_of_the_live_one():
