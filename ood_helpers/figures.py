@@ -1,4 +1,10 @@
-"""The style of all figures, the settings of the notebooks, and saving figures with their metadata."""
+"""The style of all figures, the settings of the notebooks, and saving figures together with their metadata.
+
+Environment variables: ``DATA``, ``DEVICE`` and ``RUNS`` are the interface of the Makefile (see ``settings``),
+``OOD_FIGURES`` is the folder of all figures, and ``OOD_NOTEBOOK`` is the notebook that is being executed.
+"""
+
+from __future__ import annotations
 
 import io
 import json
@@ -7,26 +13,30 @@ import re
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import __version__
-from . import alt_text as captions
+from . import __version__, alt_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "seaborn")
 
 
 class Settings(NamedTuple):
-    """What a notebook is told from outside: its data, the device to train on, the folder of runs."""
+    """Settings of a notebook: its dataset, the device to train on, and the folder of runs."""
 
     data: str
     device: str
     runs: Path
 
 
-def root():
-    """The repository: the nearest folder from here upwards with notebooks/ and pyproject.toml; else here."""
+def root() -> Path:
+    """The repository: the nearest folder upwards with notebooks/ and pyproject.toml, or else the working directory."""
     here = Path.cwd()
     return next(
         (
@@ -38,32 +48,41 @@ def root():
     )
 
 
-def settings():
-    """DATA, DEVICE and RUNS from the environment; without them digits, "auto" and the repository's runs/.
+def settings() -> Settings:
+    """Read ``DATA``, ``DEVICE`` and ``RUNS`` from the environment.
 
-    The device comes back as torch's own name for it: "auto" takes the GPU where there is one.
+    Returns
+    -------
+    Settings
+        By default the digits, the GPU if there is one, and the repository's ``runs/``. The device is a name that
+        torch knows.
 
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not available.
+
+    Examples
+    --------
     >>> data, device, runs = settings()
     >>> runs.name
     'runs'
     """
-    import torch
+    from .training import pick_device
 
-    data, device = os.environ.get("DATA", "digits"), os.environ.get("DEVICE", "auto")
-    gpu = torch.cuda.is_available()
-    kind = device.partition(":")[0]
-    if kind not in ("auto", "cpu", "cuda", "mps"):
-        raise ValueError(f"unknown device {device!r}; known: auto, cpu, cuda, cuda:N, mps")
-    if kind == "cuda" and not gpu:
-        raise ValueError(f"DEVICE={device}, but torch finds no GPU here; DEVICE=auto takes what there is")
-    if device == "auto":
-        device = "cuda" if gpu else "cpu"
-    return Settings(data, device, Path(os.environ.get("RUNS") or root() / "runs"))
+    device = str(pick_device(os.environ.get("DEVICE")))
+    return Settings(_default_data(), device, Path(os.environ.get("RUNS") or root() / "runs"))
 
 
-def style():
-    """Use the project's style from here on. It is a visible call, never an import's side effect.
+def _default_data() -> str:
+    return os.environ.get("DATA", "digits")
 
+
+def style() -> None:
+    """Use the project's Matplotlib style from here on; importing the package does not change the style.
+
+    Examples
+    --------
     >>> import matplotlib
     >>> with matplotlib.rc_context():
     ...     style()
@@ -75,25 +94,57 @@ def style():
     matplotlib.style.use("ood_helpers.figures")
 
 
-def folder(data=None):
-    """figures/<data>, below OOD_FIGURES where that is set and below the repository otherwise.
+def folder(data: str | None = None) -> Path:
+    """The folder of a dataset's figures, ``figures/<data>`` in ``OOD_FIGURES`` or else in the repository.
 
+    Parameters
+    ----------
+    data : str, optional
+        Name of the dataset, by default ``DATA`` of the environment.
+
+    Examples
+    --------
     >>> folder("folder:my images/cats").name
     'folder_cats'
     """
-    kind, _, path = (data or os.environ.get("DATA", "digits")).partition(":")
+    kind, _, path = (data or _default_data()).partition(":")
     name = "_".join(filter(None, (kind, Path(path).name)))
     return Path(os.environ.get("OOD_FIGURES") or root() / "figures") / re.sub(r"[^\w.-]+", "_", name)
 
 
-def save_figure(fig, name, data=None, configs=(), **facts):
-    """Write figures/<data>/<name>.pdf, .png (150 dpi) and .json, and return the PDF's path.
+def save_figure(fig: Figure, name: str, data: str | None = None, configs: Iterable[Any] = (), **facts: Any) -> Path:
+    """Write ``figures/<data>/<name>.pdf``, ``.png`` (150 dpi) and ``.json``.
 
-    The JSON is the figure's passport: the figure in words ("alt"), the configs (or runs) it was drawn from with
-    their hashes and seeds, the versions, the command that draws it again, and any `facts`. Nothing in the three
-    files depends on the time of day, so the same figure gives the same bytes; files that would not change are
-    left untouched. `data` is the name of the in-distribution set, by default the environment's DATA.
+    The JSON file holds the figure in words (``alt``), the configs with their hashes and seeds, the versions, the
+    command that draws the figure again, and ``facts``. None of the files depends on the time of day: the same figure
+    gives the same bytes, and files that would not change are not touched. In a notebook, the output that
+    shows the figure has the metadata ``{"ood": {"figure": name}, "image/png": {"alt": alt}}``.
 
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+    name : str
+        Lower-case letters, digits and underscores.
+    data : str, optional
+        Name of the in-distribution dataset, which decides the folder. By default the dataset of ``configs``, and
+        without configs ``DATA`` of the environment.
+    configs : iterable of Config or Run
+        What the figure was drawn from.
+    **facts
+        Further entries of the JSON file; arrays are allowed.
+
+    Returns
+    -------
+    pathlib.Path
+        The PDF file.
+
+    Raises
+    ------
+    ValueError
+        If the name has other characters, or if ``configs`` have several datasets and ``data`` is not given.
+
+    Examples
+    --------
     >>> import tempfile, matplotlib.pyplot as plt
     >>> os.environ["OOD_FIGURES"] = tempfile.mkdtemp()
     >>> save_figure(plt.figure(), "empty", "digits", seeds=3).name
@@ -102,20 +153,43 @@ def save_figure(fig, name, data=None, configs=(), **facts):
     ['empty.json', 'empty.pdf', 'empty.png']
     >>> del os.environ["OOD_FIGURES"]
     """
+    configs, data = _resolve(configs, data)
     target = _target(name, data)
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
         buffer = io.BytesIO()
         fig.savefig(buffer, format=suffix[1:], dpi=150, metadata=metadata)
         write_if_changed(target.with_suffix(suffix), buffer.getvalue())
-    _write_passport(target, data, configs, {"alt": captions.describe(fig)} | facts)
+    alt = alt_text.describe(fig)
+    _write_metadata(target, data, configs, {"alt": alt} | facts)
+    output_metadata = {"ood": {"figure": name}, "image/png": {"alt": alt}}
+    # A partial instead of a lambda, so that the figure can still be pickled.
+    fig._repr_mimebundle_ = partial(_mime_bundle, output_metadata)  # type: ignore[attr-defined]
     return target.with_suffix(".pdf")
 
 
-def save_page(name, *widgets, title=None, configs=()):
-    """Write figures/<data>/<name>.html, one page with the widgets that needs no Python and no network; its path.
+def save_page(name: str, *widgets: Any, title: str | None = None, configs: Iterable[Any] = ()) -> Path:
+    """Write ``figures/<data>/<name>.html``, one page with the widgets, and its metadata ``<name>.json``.
 
-    Its passport <name>.json is that of a figure, and so are its repeatable bytes.
+    The page needs neither Python nor a network, and like a figure's files it has repeatable bytes.
 
+    Parameters
+    ----------
+    name : str
+        Lower-case letters, digits and underscores.
+    *widgets
+        Explorers of ``ood_helpers.widgets``.
+    title : str, optional
+        Heading of the page.
+    configs : iterable of Config or Run
+        What the widgets show; their dataset decides the folder, as in ``save_figure``.
+
+    Returns
+    -------
+    pathlib.Path
+        The HTML file.
+
+    Examples
+    --------
     >>> import tempfile
     >>> from ood_helpers.widgets import NormExplorer
     >>> os.environ["OOD_FIGURES"] = tempfile.mkdtemp()
@@ -124,24 +198,32 @@ def save_page(name, *widgets, title=None, configs=()):
     ('norm.html', True)
     >>> del os.environ["OOD_FIGURES"]
     """
-    target = _target(name)
-    with tempfile.TemporaryDirectory() as place:
-        page = widgets[0].to_html(Path(place) / "page.html", *widgets[1:], title=title)
+    configs, data = _resolve(configs)
+    target = _target(name, data)
+    with tempfile.TemporaryDirectory() as directory:
+        page = widgets[0].to_html(Path(directory) / "page.html", *widgets[1:], title=title)
         write_if_changed(target.with_suffix(".html"), page.read_bytes())
-    _write_passport(target, None, configs, {})
+    _write_metadata(target, data, configs, {})
     return target.with_suffix(".html")
 
 
-def _target(name, data=None):
+def _resolve(configs: Iterable[Any], data: str | None = None) -> tuple[list[Any], str]:
+    """The configs, where some of them may be runs, and the name of their dataset."""
+    configs = [getattr(config, "config", config) for config in configs]
+    names = [data] if data else sorted({config.data for config in configs}) or [_default_data()]
+    if len(names) > 1:
+        raise ValueError(f"the configs have several datasets ({', '.join(names)}): choose the folder with data=")
+    return configs, names[0]
+
+
+def _target(name: str, data: str) -> Path:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
-        raise ValueError(f"a figure's name has small letters, digits and underscores only, not {name!r}")
+        raise ValueError(f"the name of a figure has lower-case letters, digits and underscores only, not {name!r}")
     return folder(data) / name
 
 
-def _write_passport(target, data, configs, facts):
-    data = data or os.environ.get("DATA", "digits")
-    configs = [getattr(config, "config", config) for config in configs]
-    passport = {
+def _write_metadata(target: Path, data: str, configs: list[Any], facts: dict[str, Any]) -> None:
+    metadata = {
         "figure": target.name,
         "data": data,
         "notebook": os.environ.get("OOD_NOTEBOOK"),
@@ -151,11 +233,16 @@ def _write_passport(target, data, configs, facts):
         "versions": {"python": sys.version.split()[0], "ood_helpers": __version__}
         | {name: version(name) for name in VERSIONS},
     } | facts
-    text = json.dumps(passport, indent=1, sort_keys=True, default=lambda value: value.tolist())
+    text = json.dumps(metadata, indent=1, sort_keys=True, default=lambda value: value.tolist())
     write_if_changed(target.with_suffix(".json"), f"{text}\n".encode())
 
 
-def write_if_changed(path, content):
+def _mime_bundle(metadata: dict[str, Any], include: Any = None, exclude: Any = None) -> tuple[dict, dict[str, Any]]:
+    """IPython adds this metadata to the picture of a displayed figure."""
+    return {}, metadata
+
+
+def write_if_changed(path: Path, content: bytes) -> None:
     """Write through a temporary file and a rename, so that nobody reads half a file; leave an equal file untouched."""
     if path.exists() and path.read_bytes() == content:
         return

@@ -175,7 +175,7 @@ def _quantize(png: str) -> str:
     from PIL import Image
 
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
-    if image.convert("RGBA").getextrema()[3][0] < 255:
+    if image.convert("RGBA").getchannel("A").histogram()[255] < image.width * image.height:
         return png
     image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()

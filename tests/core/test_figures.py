@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ood_helpers import figures
 
-CONFIGS = [SimpleNamespace(name=f"digits-seed{seed}", hash=f"{seed}abc", seed=seed) for seed in (3, 1)]
+CONFIGS = [SimpleNamespace(name=f"digits-seed{seed}", hash=f"{seed}abc", seed=seed, data="digits") for seed in (3, 1)]
 
 
 @pytest.fixture
@@ -49,11 +50,11 @@ def test_settings_come_from_the_environment_or_are_the_lesson(project, monkeypat
 
 def test_unknown_and_absent_devices_are_refused(monkeypatch):
     monkeypatch.setenv("DEVICE", "gpu")
-    with pytest.raises(ValueError, match="unknown device 'gpu'; known: auto, cpu, cuda"):
+    with pytest.raises(ValueError, match=r"unknown device 'gpu'; .* auto, cpu, cuda"):
         figures.settings()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setenv("DEVICE", "cuda:1")
-    with pytest.raises(ValueError, match="finds no GPU here"):
+    with pytest.raises(ValueError, match=r"torch (finds|sees) (no GPU|none) here"):
         figures.settings()
 
 
@@ -80,32 +81,70 @@ def test_a_data_set_has_one_folder_below_figures(project, data, name):
 # save_figure
 
 
-def test_save_figure_writes_three_files_with_a_passport(project, monkeypatch):
+def test_save_figure_writes_three_files_with_a_metadata(project, monkeypatch):
     monkeypatch.setenv("OOD_NOTEBOOK", "02_growing_logit_norms")
     path = figures.save_figure(
         simple(), "norm_growth", "digits", configs=CONFIGS, best=np.float32(0.5), values=np.arange(2)
     )
     assert path == project / "figures/digits/norm_growth.pdf"
     assert path.read_bytes().startswith(b"%PDF") and path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    passport = json.loads(path.with_suffix(".json").read_text())
-    assert passport["configs"] == [{"name": "digits-seed3", "hash": "3abc"}, {"name": "digits-seed1", "hash": "1abc"}]
-    assert passport["seeds"] == [1, 3] and passport["best"] == 0.5 and passport["values"] == [0, 1]
-    assert (passport["command"], passport["notebook"]) == ("make figures", "02_growing_logit_norms")
-    assert {"python", "torch", "matplotlib", "ood_helpers"} <= set(passport["versions"])
+    metadata = json.loads(path.with_suffix(".json").read_text())
+    assert metadata["configs"] == [{"name": "digits-seed3", "hash": "3abc"}, {"name": "digits-seed1", "hash": "1abc"}]
+    assert metadata["seeds"] == [1, 3] and metadata["best"] == 0.5 and metadata["values"] == [0, 1]
+    assert (metadata["command"], metadata["notebook"]) == ("make figures", "02_growing_logit_norms")
+    assert {"python", "torch", "matplotlib", "ood_helpers"} <= set(metadata["versions"])
     assert sorted(p.name for p in path.parent.iterdir()) == ["norm_growth.json", "norm_growth.pdf", "norm_growth.png"]
 
 
-def test_save_figure_takes_runs_for_their_configs_and_data_from_the_environment(project, monkeypatch):
+def test_save_figure_without_configs_goes_to_the_data_of_the_environment(project, monkeypatch):
     monkeypatch.setenv("DATA", "my set")
-    path = figures.save_figure(simple(), "a", configs=[SimpleNamespace(config=CONFIGS[0])])
-    passport = json.loads(path.with_suffix(".json").read_text())
-    assert path.parent.name == "my_set" and passport["command"] == "make figures DATA='my set'"
-    assert passport["configs"][0]["hash"] == "3abc"
+    path = figures.save_figure(simple(), "a")
+    metadata = json.loads(path.with_suffix(".json").read_text())
+    assert path.parent.name == "my_set" and metadata["command"] == "make figures DATA='my set'"
+
+
+def test_save_figure_goes_to_the_data_of_its_configs_or_runs_whatever_the_environment_says(project, monkeypatch):
+    monkeypatch.setenv("DATA", "cifar10")
+    run = SimpleNamespace(config=CONFIGS[0])
+    path = figures.save_figure(simple(), "a", configs=iter([run, CONFIGS[1]]))
+    metadata = json.loads(path.with_suffix(".json").read_text())
+    assert path.parent == project / "figures/digits"
+    assert (metadata["data"], metadata["command"]) == ("digits", "make figures")
+    assert [config["hash"] for config in metadata["configs"]] == ["3abc", "1abc"]
+    assert figures.save_figure(simple(), "a", "mnist", configs=CONFIGS).parent.name == "mnist"
+
+
+def test_configs_of_several_datasets_need_a_named_folder(project):
+    configs = [CONFIGS[0], SimpleNamespace(name="m", hash="m", seed=0, data="mnist")]
+    with pytest.raises(ValueError, match=r"several datasets \(digits, mnist\).*data="):
+        figures.save_figure(simple(), "a", configs=configs)
+    assert figures.save_figure(simple(), "a", "both", configs=configs).parent.name == "both"
+
+
+def test_a_page_goes_to_the_data_of_its_configs(project, monkeypatch):
+    monkeypatch.setenv("DATA", "cifar10")
+    widget = SimpleNamespace(to_html=lambda path, *others, title: path.write_text("<p>") and path)
+    assert figures.save_page("page", widget, configs=CONFIGS).parent == project / "figures/digits"
+
+
+def test_a_displayed_figure_carries_its_name_and_alt_text(project):
+    from IPython.core.formatters import DisplayFormatter
+
+    fig = simple()
+    figures.save_figure(fig, "growth", "digits")
+    formatter = DisplayFormatter()
+    formatter.active_types = ["text/plain", "image/png"]
+    formatter.formatters["image/png"].for_type(Figure, lambda fig: b"PNG")
+    data, metadata = formatter.format(fig)
+    assert data["image/png"] == b"PNG" and set(data) == {"image/png", "text/plain"}
+    alt = json.loads((project / "figures/digits/growth.json").read_text())["alt"]
+    assert metadata == {"ood": {"figure": "growth"}, "image/png": {"alt": alt}}
+    pickle.loads(pickle.dumps(fig))
 
 
 @pytest.mark.parametrize("name", ["", "../up", "Two Words", "a.pdf", "/a"])
 def test_save_figure_refuses_what_is_no_name(project, name):
-    with pytest.raises(ValueError, match="small letters"):
+    with pytest.raises(ValueError, match="lower-case letters"):
         figures.save_figure(simple(), name)
     assert not (project / "figures").exists()
 

@@ -121,7 +121,7 @@ def test_a_page_is_an_output_like_a_figure(project, capsys):
     notebooks.regenerate("digits", "cpu")
     assert "1 of 1 notebooks run" in capsys.readouterr().out.splitlines()[-1]
     assert snapshot(project / "figures/digits")["explorer.html"][0] == written["explorer.html"][0]
-    with pytest.raises(ValueError, match="small letters"):
+    with pytest.raises(ValueError, match="lower-case letters"):
         figures.save_page("../explorer", None)
 
 
@@ -199,3 +199,23 @@ display({"text/plain": "", "image/png": base64.b64encode(buffer.getvalue()).deco
     assert picture(plot).mode == picture(same).mode == "P"
     gradient = np.asarray(picture(same).convert("L"), int)
     assert np.abs(gradient - np.asarray(Image.radial_gradient("L"), int)).max() <= 2
+
+
+def test_the_output_of_a_saved_figure_says_which_figure_it_is(project):
+    path = write(
+        project / "notebooks/01_first.ipynb",
+        """
+import matplotlib.pyplot as plt
+from ood_helpers import figures
+for name in ("one", "two"):
+    fig, ax = plt.subplots(); ax.plot([1, 2, 3], label=name)
+    figures.save_figure(fig, name)
+plt.figure().gca().plot([1, 2]);""",
+    )
+    notebooks.regenerate()
+    one, two, unsaved = outputs(path)
+    assert [output.metadata["ood"]["figure"] for output in (one, two)] == ["one", "two"]
+    for output in (one, two):
+        saved = json.loads((project / f"figures/digits/{output.metadata['ood']['figure']}.json").read_text())
+        assert output.metadata["image/png"]["alt"] == saved["alt"]
+    assert "image/png" in unsaved.data and not unsaved.metadata

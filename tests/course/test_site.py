@@ -192,11 +192,11 @@ def test_many_panels_are_counted_and_not_all_told():
     assert told.startswith("9 panels. ") and told.endswith("And 3 more panels.")
 
 
-def test_command_line_names_its_two_targets(tmp_path):
+def test_command_line_names_its_targets(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "ood_helpers.course", "sites"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.returncode and done.stderr.strip() == "usage: python -m ood_helpers.course course|site"
+    assert done.returncode and done.stderr.strip() == "usage: python -m ood_helpers.course figures|course|site"
     with pytest.raises(ValueError, match="there is no notebook in"):
         course.site(tmp_path / "site", tmp_path, {"scores": None})
     assert not (tmp_path / "site").exists()
