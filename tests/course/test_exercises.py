@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from ood_helpers import losses, metrics, scores
-from ood_helpers.course.exercises import check, verdict
-from ood_helpers.course.grading import EXERCISES, auroc
+from ood_helpers.course.exercises import EXERCISES, check, verdict
+from ood_helpers.course.grading import auroc
 
 ROOT = Path(__file__).parents[2]
 BOOKS = {path.stem: nbformat.read(path, 4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -178,6 +178,7 @@ WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("positive_temperature", lambda theta: theta.detach().exp(), "gradient must pass"),
     ("isomaxplus_logits", lambda x, w, s: abs(s) * torch.cdist(F.normalize(x), F.normalize(w)), "near prototype"),
     ("isomaxplus_logits", lambda x, w, s: -abs(s) * torch.cdist(x, w), "that is IsoMax"),
+    ("isomaxplus_logits", lambda x, w, s: -torch.cdist(x, w), "no scale"),
     ("isomaxplus_logits", lambda x, w, s: -s * torch.cdist(F.normalize(x), F.normalize(w)), "below zero"),
     ("mosaic_targets", lambda drawn, k: F.one_hot(drawn, k).double().amax(1) / 4, "colleague's"),
     ("colleague", sigmoid_auroc, "the same as the colleague's"),
@@ -228,12 +229,21 @@ def test_an_overshooting_attack_is_told_so():
     assert "overshoot" in verdict("smallest_change", attack)[1]
 
 
-def test_a_failing_or_empty_function_is_a_hint(capsys):
-    assert "ZeroDivisionError" in verdict("msp", lambda z: 1 / 0)[1]
-    assert "nothing yet" in verdict("msp", lambda z: None)[1]
-    assert "hand over the function" in verdict("msp", 0.7)[1]
+def test_dots_are_answered_without_a_look_at_the_exercise(capsys):
     check("msp", ...)
     assert capsys.readouterr().out == "Not yet · msp: still the dots. Put your answer in their place.\n"
+
+
+def test_an_answer_is_judged_alike_whatever_was_checked_before():
+    first = verdict("smallest_change", lambda network, image, c: image)
+    verdict("msp", scores.msp)
+    assert verdict("smallest_change", lambda network, image, c: image) == first
+
+
+@pytest.mark.parametrize("value, word", [(np.float32(0.5), "right order"), (70, "70 % is 0.7"), (..., "no number yet")])
+def test_a_predicted_auroc_may_be_any_number_from_0_to_1(value, word):
+    lines = ("turned upside down", "black and white exchanged", "half as bright", "pixels shuffled")
+    assert word in verdict("changed_images", dict.fromkeys(lines, value), trained())[1]
 
 
 def test_a_student_who_spoils_the_inputs_spoils_nothing():

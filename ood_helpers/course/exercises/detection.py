@@ -1,9 +1,11 @@
 """Exercises of notebooks 1, 6 and 7: scores, thresholds, metrics, protocols."""
 
+from numbers import Real
+
 import numpy as np
 import torch
 
-from ..grading import Hint, auroc, compare, exercise, fresh, predicted, random_logits, run, softmax
+from ..grading import Hint, auroc, call, check_predictions, compare, random_logits, softmax
 
 # 1. Softmax is overconfident
 
@@ -17,45 +19,46 @@ CHANGES = {
 }
 
 
-@exercise
-def changed_images(guess, trained):
+def changed_images(random, guess, trained):
+    """Predict the AUROC of MSP between test images and four changed versions of them."""
     names = list(CHANGES)
     if not isinstance(guess, dict) or set(guess) != set(names):
         raise Hint(f"keep the {len(names)} lines as they are and write your AUROC behind each.")
-    if not all(isinstance(value, (int, float)) and 0 <= value <= 1 for value in guess.values()):
-        raise Hint("an AUROC is a number from 0 to 1; some lines have none yet.")
+    if not all(isinstance(value, Real) for value in guess.values()):
+        raise Hint("some lines have no number yet.")
+    if not all(0 <= value <= 1 for value in guess.values()):
+        raise Hint("an AUROC is a number from 0 to 1: 70 % is 0.7.")
     model, images = trained.load_model(), trained.images("test")
     with torch.no_grad():
         top = {
             name: softmax(model(change(images)).double().numpy()).max(1)
             for name, change in {"": torch.clone, **CHANGES}.items()
         }
-    found = {name: auroc(top[""], top[name]) for name in names}
-    pairs = [(a, b) for a in names for b in names if found[b] - found[a] > 0.01]  # nearer ones are luck
+    measured = {name: auroc(top[""], top[name]) for name in names}
+    pairs = [(a, b) for a in names for b in names if measured[b] - measured[a] > 0.01]  # nearer ones are luck
     right = sum(guess[a] < guess[b] for a, b in pairs)
     if all(guess[a] > guess[b] for a, b in pairs):
         raise Hint("the other way round: 1 means that confidence tells every changed image from every unchanged one.")
     if right < len(pairs):
         raise Hint(
-            f"{right} of {len(pairs)} pairs are in the right order. Which change leaves an image "
-            f"that still "
-            "looks like one of the classes, and which leaves none of its strokes?"
+            f"{right} of {len(pairs)} pairs are in the right order. Which change leaves an image that still looks "
+            "like one of the classes, and which leaves none of its strokes?"
         )
-    error = np.mean([abs(guess[name] - found[name]) for name in names])
+    error = np.mean([abs(guess[name] - measured[name]) for name in names])
     if error > 0.1:
         raise Hint(f"the order is right; on average you are off by {error:.2f}. 0.5 would be a coin.")
-    measured = ", ".join(f"{name} {found[name]:.3f}" for name in names)
-    return f"off by {error:.2f} on average. Measured: {measured}."
+    listed = ", ".join(f"{name} {measured[name]:.3f}" for name in names)
+    return f"off by {error:.2f} on average. Measured: {listed}."
 
 
-@exercise
-def msp(function):
-    z, _ = random_logits()
+def msp(random, function):
+    """Implement MSP for logits (N, C), also for logits around 1000."""
+    z, _ = random_logits(random)
     z[:2] *= 400  # beyond what exp can hold
     with np.errstate(all="ignore"):
-        found = run(function, z)
+        result = call(function, z)
     compare(
-        found,
+        result,
         softmax(z).max(1),
         {
             "that is the largest logit; it is no probability yet.": z.max(1),
@@ -69,10 +72,10 @@ def msp(function):
     return "right, also at logits of 1000. A shift changes no softmax; notebook 4 meets this again."
 
 
-def toy_detector():
+def toy_detector(random):
     """A small random network of 16 pixels and 4 classes, and an image that it is unsure of."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(fresh().integers(2**31)))
+        torch.manual_seed(int(random.integers(2**31)))
         network = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
         images = torch.rand(200, 16)
     for parameter in network.parameters():
@@ -93,12 +96,12 @@ def _push(network, image, confidence, sign=False, step=0.02):
     return x.detach()
 
 
-@exercise
-def smallest_change(attack):
+def smallest_change(random, attack):
+    """Fool a small network: raise its confidence in an image with the smallest change."""
     change, ours, signs, reached = [], [], [], []
     for _ in range(6):
-        network, image = toy_detector()
-        x = torch.as_tensor(run(attack, network, image, 0.9)).detach()
+        network, image = toy_detector(random)
+        x = torch.as_tensor(call(attack, network, image, 0.9)).detach()
         if x.shape != image.shape:
             raise Hint(f"return the changed image, of shape {tuple(image.shape)}, not {tuple(x.shape)}.")
         if not torch.isfinite(x).all():
@@ -126,9 +129,8 @@ def smallest_change(attack):
 # 6. Scores and thresholds
 
 
-@exercise
-def auroc_survives(answer):
-    random = fresh()
+def auroc_survives(random, answer):
+    """Predict which transformations of a score leave AUROC as it is."""
     known, strange = random.normal(20, 4, 200), random.normal(15, 3, 300)  # both far above 0
     everything = np.concatenate([known, strange])
     before, changes = (
@@ -144,7 +146,7 @@ def auroc_survives(answer):
         },
     )
     after = {name: auroc(change(known), change(strange)) for name, change in changes.items()}
-    predicted(
+    check_predictions(
         answer,
         {name: "same" if abs(value - before) < 1e-9 else "changes" for name, value in after.items()},
         "The scores lie around 15 to 20. One question decides each: is the order of any two images kept?",
@@ -152,9 +154,8 @@ def auroc_survives(answer):
     return f"{before:.3f} before; " + ", ".join(f"{name}: {value:.3f}" for name, value in after.items()) + "."
 
 
-@exercise
-def colleague(function):
-    random = fresh()
+def colleague(random, function):
+    """Find the bug: an AUROC computed after a sigmoid that saturates."""
     for centre in (33, 0.5):  # where float64 saturates too, and below 0
         known, strange = random.normal(centre + 5, 4, 300), random.normal(centre, 4, 400)
         strange[:50] = known[:50]  # ties
@@ -164,7 +165,7 @@ def colleague(function):
             )
         true = auroc(known, strange)
         compare(
-            run(function, known, strange, but=("ood_helpers",)),
+            call(function, known, strange),
             true,
             {
                 "the same as the colleague's. Print how many different values the sigmoid leaves: "
@@ -179,12 +180,11 @@ def colleague(function):
     return f"{true:.3f}, also with ties and with scores below 0. AUROC needs an order, no probabilities."
 
 
-@exercise
-def threshold_95(function, positive):
-    random = fresh()
+def threshold_95(random, function, positive):
+    """Implement the highest threshold that keeps 95 % of the ID scores, and name its convention."""
     for n in (40, 217, 333):
         s, wanted = random.normal(5, 3, n), -(-19 * n // 20)
-        t = np.asarray(run(function, s), float)
+        t = np.asarray(call(function, s), float)
         if t.shape:
             raise Hint("one threshold for all images: one number.")
         kept = int((s >= t).sum())
@@ -205,15 +205,14 @@ def threshold_95(function, positive):
 # 7. Your own images
 
 
-@exercise
-def kappa(function):
-    random = fresh()
+def kappa(random, function):
+    """Implement Cohen's kappa from true and predicted classes."""
     truth = random.choice(4, 120, p=(0.6, 0.2, 0.15, 0.05))
     named = np.where(random.uniform(size=120) < 0.7, truth, random.choice(4, 120, p=(0.3, 0.3, 0.2, 0.2)))
     table = np.histogram2d(truth, named, bins=4, range=((0, 4), (0, 4)))[0] / 120
     p_o, p_e = np.trace(table), table.sum(0) @ table.sum(1)
     compare(
-        run(function, truth, named, but=("ood_helpers", "sklearn")),
+        call(function, truth, named, forbidden=("ood_helpers", "sklearn")),
         (p_o - p_e) / (1 - p_e),
         {
             "that is the accuracy.": p_o,
@@ -228,14 +227,13 @@ def kappa(function):
     return f"{(p_o - p_e) / (1 - p_e):.3f} where the accuracy is {p_o:.3f}."
 
 
-@exercise
-def honest_epoch(function):
-    random = fresh()
+def honest_epoch(random, function):
+    """Find the leak: choose each fold's epoch on validation, report its test accuracy."""
     for _ in range(3):
         validation, test = (random.uniform(0.5, 1, (5, 20)) for _ in range(2))
         chosen, folds = validation.argmax(1), np.arange(5)
         compare(
-            run(function, validation, test),
+            call(function, validation, test),
             test[folds, chosen].mean(),
             {
                 "still the best test epoch of each fold: the luck of the draw, reported as skill.": test.max(1).mean(),
@@ -256,3 +254,6 @@ def honest_epoch(function):
         f"{test.max(1).mean():.3f}. "
         "These numbers were pure noise around 0.75."
     )
+
+
+EXERCISES = (changed_images, msp, smallest_change, auroc_survives, colleague, threshold_95, kappa, honest_epoch)

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from ..grading import auroc, compare, exercise, fresh, predicted, run, softmax
+from ..grading import auroc, call, check_predictions, compare, softmax
 
 
 def _likelihood(z, y, temperature):
     return np.log(softmax(z / temperature)[np.arange(len(y)), y]).mean()
 
 
-@exercise
-def which_choices(answer):
-    random, gains = fresh(), {}
+def which_choices(random, answer):
+    """Predict which choices on the test part flatter the printed number."""
+    gains = {}
     grid = np.geomspace(0.2, 5, 60)
     for _ in range(40):
         accuracy = random.uniform(0.7, 0.8, (2, 30))  # validation and test, by epoch: noise alone
@@ -36,7 +36,7 @@ def which_choices(answer):
             ),
         }.items():
             gains.setdefault(line, []).append(after - before)
-    predicted(
+    check_predictions(
         answer,
         {line: "flatters" if np.mean(gain) > 1e-6 else "honest" for line, gain in gains.items()},
         "Two questions decide: did the test part take part in the choice, and can the choice move that number "
@@ -45,15 +45,14 @@ def which_choices(answer):
     return "measured, on noise: " + "; ".join(f"{line}: {np.mean(gain):+.3f}" for line, gain in gains.items()) + "."
 
 
-@exercise
-def gap_in_errors(function):
-    random = fresh()
+def gap_in_errors(random, function):
+    """Implement the gap between two means in standard errors."""
     for count in (3, 5, 8):
         ours, mean, deviation, n = random.normal(90, 2, count), *random.uniform((88, 0.5), (96, 3)), count + 2
         gap, variances = ours.mean() - mean, (ours.var(ddof=1), deviation**2)
         error = np.sqrt(variances[0] / count + variances[1] / n)
         compare(
-            run(function, ours, mean, deviation, n),
+            call(function, ours, mean, deviation, n),
             gap / error,
             {
                 "the other way round: ours minus the published.": -gap / error,
@@ -69,3 +68,6 @@ def gap_in_errors(function):
             "what is the variance of a mean over n trainings? And of the difference of two such means?",
         )
     return "beyond two or so the gap is more than the luck of the seeds; it still does not say whose fault it is."
+
+
+EXERCISES = (which_choices, gap_in_errors)
