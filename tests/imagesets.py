@@ -1,16 +1,10 @@
 """Small image sets and folders for the tests."""
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
 from ood_helpers import data
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
 
 
 def make_set(labels, shape=(1, 8, 8), name="made"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from loopback import offer, picture, pixels, server, tar, zipped  # noqa: F401
+from loopback import picture, pixels, tar, zipped
 
 from ood_helpers import data
 from ood_helpers.data import folders
@@ -195,13 +195,13 @@ def test_no_network_says_what_to_put_where_and_that_is_then_used(server, offer, 
     offer("lsun_resize", content)
     server.shutdown()
     server.server_close()
-    with pytest.raises(FileNotFoundError, match="could not be downloaded .*refused.*put it into") as caught:
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*refused.*put it into") as caught:
         data.load_ood("lsun_resize", LIKE, tmp_path)
     file = tmp_path / "lsun_resize" / "LSUN_resize.tar.gz"
     assert str(caught.value).endswith(str(file.parent))
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(content[:-1])
-    with pytest.raises(FileNotFoundError, match="the LSUN_resize.tar.gz that is there is another or cut"):
+    with pytest.raises(FileNotFoundError, match=r"the LSUN_resize.tar.gz that is there is another or cut"):
         data.load_ood("lsun_resize", LIKE, tmp_path)
     assert file.read_bytes() == content[:-1]  # the user's own file is theirs to delete
     file.write_bytes(content)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from imagesets import digits, make_set, partition, split_sizes, write_images  # noqa: F401
+from imagesets import make_set, partition, split_sizes, write_images
 from PIL import Image, ImageOps
 
 from ood_helpers import data
@@ -240,7 +240,7 @@ def test_a_file_of_pixels_is_never_half_a_set(tmp_path, monkeypatch):
         patch.setattr(folders.os, "fsync", pulled)
         data.load(f"folder:{folder}", root)
     assert not root.exists()
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="take 0.0 GB in .* 0.0 GB are free"):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"take 0.0 GB in .* 0.0 GB are free"):
         patch.setattr(folders.shutil, "disk_usage", lambda path: SimpleNamespace(free=639))
         data.load(f"folder:{folder}", root)
     assert len(data.load(f"folder:{folder}", root).images) == 10

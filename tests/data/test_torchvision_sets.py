@@ -7,7 +7,7 @@ import urllib.error
 
 import numpy as np
 import pytest
-from imagesets import digits, partition, split_sizes, write_images  # noqa: F401
+from imagesets import partition, split_sizes, write_images
 
 from ood_helpers import data
 
