@@ -98,7 +98,7 @@ def compare(page, steps=30, controls=tuple(ALLOWED)):
 
 def example(n, classes=10, epochs=4):
     """A score explorer of random logits: n ID and n OOD images."""
-    from ..widgets.explorers import ScoreExplorer
+    from ..widgets import ScoreExplorer
 
     random = np.random.default_rng(0)
     labels = random.integers(0, classes, n)

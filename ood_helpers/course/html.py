@@ -137,10 +137,10 @@ def shown(cells, alts, live):
 def address(finding, runs):
     """(page, the part of its address behind #) that opens an explorer as a saved picture shows it."""
     from ..losses import RECIPES
-    from ..widgets.explorers import NAMES
+    from ..widgets.score_explorer import SCORE_LABELS
 
     losses, parts = {recipe.label: name for name, recipe in RECIPES.items()}, {}
-    scores = {shown: name for name, shown in NAMES.items()}
+    scores = {shown: name for name, shown in SCORE_LABELS.items()}
     for k, line in enumerate(finding.splitlines()):
         before = f"{k}." if k else ""
         if match := re.match(r"(.+), (.+?): at threshold .* and [\d.]+ % of (.+?) are accepted", line):

@@ -112,7 +112,7 @@ def explorers(runs=None):
     """{page: (title, widgets)} of the live explorers, from trained runs; what is missing is trained."""
     from ..config import Config
     from ..sweeps import fit_all, lesson
-    from ..widgets.explorers import NormExplorer, Playground, ScoreExplorer, link
+    from ..widgets import NormExplorer, Playground, ScoreExplorer, link
 
     runs = runs or figures.settings().runs
     groups = lesson(Config(), ("softmax", "logitnorm"), 3, runs)

@@ -1,7 +1,8 @@
 """Interactive widgets for notebooks and for pages without Python."""
 
-from .base import link
-from .explorers import NormExplorer, Playground, ScoreExplorer
-from .side_by_side import Beside
+from .base import SideBySide, link
+from .norm_explorer import NormExplorer
+from .playground import Playground
+from .score_explorer import ScoreExplorer
 
-__all__ = ["Beside", "NormExplorer", "Playground", "ScoreExplorer", "link"]
+__all__ = ["NormExplorer", "Playground", "ScoreExplorer", "SideBySide", "link"]

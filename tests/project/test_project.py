@@ -228,7 +228,10 @@ def test_setup_builds_an_environment_anew_only_when_its_python_does_not_start(fo
 
 def test_figures_hands_on_data_and_device(folder):
     make = Make(folder)
-    assert make("figures", "DATA=cifar10", "DEVICE=cuda")[1][-1] == "-m ood_helpers.course figures DATA=cifar10 DEVICE=cuda"
+    assert (
+        make("figures", "DATA=cifar10", "DEVICE=cuda")[1][-1]
+        == "-m ood_helpers.course figures DATA=cifar10 DEVICE=cuda"
+    )
     assert make("figures")[1] == ["-m ood_helpers.course figures DATA=digits DEVICE=auto"]
 
 

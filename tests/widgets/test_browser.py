@@ -411,7 +411,7 @@ import json
 from pathlib import Path
 import numpy as np
 from ipywidgets import HBox
-from ood_helpers import widgets
+from ood_helpers.widgets import score_explorer
 from ood_helpers.bench import explorer_latency as latency
 from ood_helpers.widgets import ScoreExplorer, link
 
@@ -419,7 +419,7 @@ a, b = latency.example(10_000), latency.example(500)
 link(a, b, "temperature", "target")
 def tell(change):
     Path("state.json").write_text(json.dumps([a.current(), b.current(), c.summary["metrics"]["auroc"]]))
-widgets.BUDGET = 1000
+score_explorer.BUDGET = 1000
 random = np.random.default_rng(0)
 c = ScoreExplorer.from_logits(random.normal(0, 3, (300, 4)), random.normal(0, 2, (200, 4)), bin=40,
                               images={name: np.zeros((n, 1, 8, 8), np.uint8) for name, n in (("ID", 300), ("OOD", 200))})

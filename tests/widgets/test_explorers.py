@@ -13,10 +13,10 @@ from matplotlib.colors import to_hex
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ood_helpers import metrics, scores
-from ood_helpers.widgets import Beside, NormExplorer, Playground, ScoreExplorer, link
+from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, SideBySide, link
 from ood_helpers.widgets import explorer_state as summary
-from ood_helpers.widgets import explorers as widgets
 from ood_helpers.widgets import page as pages
+from ood_helpers.widgets import score_explorer as widgets
 
 NODE = pytest.mark.skipif(not shutil.which("node") and not os.environ.get("CI"), reason="needs node")
 
@@ -248,7 +248,7 @@ def test_a_saved_notebook_carries_the_state_for_machines():
         saved = data["application/vnd.ood.state+json"]
         assert saved["page"] == page and saved["state"] == pytest.approx(widget.current())
         assert json.loads(json.dumps(saved)) == saved
-    row = Beside(score, NormExplorer())._repr_mimebundle_()["application/vnd.ood.state+json"]
+    row = SideBySide(score, NormExplorer())._repr_mimebundle_()["application/vnd.ood.state+json"]
     assert [each["page"] for each in row] == ["scores", "norm"] and row[0]["state"]["score"] == "energy"
 
 

@@ -5,7 +5,7 @@ import io
 
 from PIL import Image
 
-from ood_helpers.widgets import Beside, NormExplorer, Playground
+from ood_helpers.widgets import NormExplorer, Playground, SideBySide
 from ood_helpers.widgets import static_figures as stills
 
 
@@ -15,7 +15,7 @@ def opened(png):
 
 def test_a_row_shows_every_widget_with_and_without_a_kernel():
     first, second = NormExplorer(loss="meln"), Playground()
-    row = Beside(first, second)
+    row = SideBySide(first, second)
     assert row.children == (first, second)
     bundle = row._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle and "text/html" not in bundle
