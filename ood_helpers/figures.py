@@ -223,10 +223,13 @@ def _target(name: str, data: str) -> Path:
 
 
 def _write_metadata(target: Path, data: str, configs: list[Any], facts: dict[str, Any]) -> None:
+    path = target.with_suffix(".json")
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     metadata = {
         "figure": target.name,
         "data": data,
-        "notebook": os.environ.get("OOD_NOTEBOOK"),
+        # Only `make figures` names a notebook; the same cell run in JupyterLab leaves the name that is there.
+        "notebook": os.environ.get("OOD_NOTEBOOK") or before.get("notebook"),
         "command": "make figures" + ("" if data == "digits" else f" DATA={shlex.quote(data)}"),
         "configs": [{"name": config.name, "hash": config.hash} for config in configs],
         "seeds": sorted({config.seed for config in configs}),
@@ -234,7 +237,7 @@ def _write_metadata(target: Path, data: str, configs: list[Any], facts: dict[str
         | {name: version(name) for name in VERSIONS},
     } | facts
     text = json.dumps(metadata, indent=1, sort_keys=True, default=lambda value: value.tolist())
-    write_if_changed(target.with_suffix(".json"), f"{text}\n".encode())
+    write_if_changed(path, f"{text}\n".encode())
 
 
 def _mime_bundle(metadata: dict[str, Any], include: Any = None, exclude: Any = None) -> tuple[dict, dict[str, Any]]:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -52,7 +51,7 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
     index = json.loads(index_path.read_text()) if index_path.exists() else {}  # each notebook's last run
     stale = [path for path in paths if not _is_unchanged(path, target, index.get(path.stem))]
     if stale:
-        if sum("lesson(" in path.read_text() for path in stale) > 1:
+        if sum(_trains_lesson(path) for path in stale) > 1:
             _train_lesson(data, device, runs)
         environment = _kernel_environment(data, device, runs, target, min(2, len(stale)))
         for path, executed in _execute_all(stale, environment):
@@ -64,6 +63,13 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
         f"{len(stale)} of {len(paths)} notebooks run in {time.monotonic() - started:.0f} s; "
         f"{n_figures} figures in {os.path.relpath(target)}"
     )
+
+
+def _trains_lesson(path: Path) -> bool:
+    """Whether the notebook's metadata say that it starts with the trainings that notebooks share."""
+    import nbformat
+
+    return nbformat.read(path, as_version=4).metadata.get("ood", {}).get("trains") == "lesson"
 
 
 def _train_lesson(data: str, device: str, runs: Path) -> None:
@@ -87,6 +93,7 @@ def _kernel_environment(data: str, device: str, runs: Path, target: Path, n_work
         "RUNS": str(runs),
         "OOD_FIGURES": str(target.parent),
         "OOD_DATA": os.environ.get("OOD_DATA") or str(root() / "data"),
+        "TQDM_DISABLE": "1",  # no progress bars in the saved outputs
     }
     return defaults | inherited | settings
 
@@ -151,7 +158,8 @@ def _clean(book: Any) -> str:
     import nbformat
 
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    book.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    ours = {name: value for name, value in book.metadata.items() if name == "ood"}
+    book.metadata = ours | {"kernelspec": kernel, "language_info": {"name": "python"}}
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
@@ -161,9 +169,8 @@ def _clean(book: Any) -> str:
 
 def _is_readable(output: Any) -> bool:
     """Clean an output in place; False if nothing is left that can be read without a kernel."""
-    if output.output_type == "stream":  # a progress bar ends in [elapsed<remaining, rate]
-        output.text = re.sub(r"(?m)^.*\[\d+:\d\d[<,:].*\]\n?", "", output.text)
-        return bool(output.text)
+    if output.output_type == "stream":
+        return True
     widget = output.data.pop(WIDGET, None)
     if "image/png" in output.data:
         output.data["image/png"] = _quantize(output.data["image/png"])

@@ -96,6 +96,15 @@ def test_save_figure_writes_three_files_with_a_metadata(project, monkeypatch):
     assert sorted(p.name for p in path.parent.iterdir()) == ["norm_growth.json", "norm_growth.pdf", "norm_growth.png"]
 
 
+def test_a_cell_run_again_in_jupyterlab_changes_no_file_of_its_figure(project, monkeypatch):
+    monkeypatch.setenv("OOD_NOTEBOOK", "03_logitnorm")
+    path = figures.save_figure(simple(), "norms", configs=CONFIGS)
+    before = path.with_suffix(".json").read_bytes()
+    monkeypatch.delenv("OOD_NOTEBOOK")
+    figures.save_figure(simple(), "norms", configs=CONFIGS)
+    assert path.with_suffix(".json").read_bytes() == before
+
+
 def test_save_figure_without_configs_goes_to_the_data_of_the_environment(project, monkeypatch):
     monkeypatch.setenv("DATA", "my set")
     path = figures.save_figure(simple(), "a")

@@ -164,6 +164,21 @@ def test_no_notebooks_is_one_sentence(project):
         notebooks.regenerate()
 
 
+def test_what_notebooks_share_is_trained_first_and_their_metadata_say_so(project, monkeypatch):
+    trained = []
+    monkeypatch.setattr(notebooks, "_train_lesson", lambda *settings: trained.append(settings))
+    paths = [write(project / f"notebooks/0{k}.ipynb", "# lesson(...)") for k in (1, 2)]
+    notebooks.regenerate("digits", "cpu")
+    assert trained == []
+    for path in paths:
+        book = nbformat.read(path, 4)
+        book.metadata["ood"] = {"trains": "lesson"}
+        nbformat.write(book, path)
+    notebooks.regenerate("digits", "cpu")
+    assert trained == [("digits", "cpu", project / "runs")]
+    assert all(nbformat.read(path, 4).metadata["ood"] == {"trains": "lesson"} for path in paths)
+
+
 def test_saved_outputs_keep_what_can_be_read_and_nothing_else(project):
     path = write(
         project / "notebooks/01_bars.ipynb",
