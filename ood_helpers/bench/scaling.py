@@ -85,7 +85,7 @@ def draw(found, machine):
     from matplotlib import pyplot as plt
 
     from ..figures import save_figure, style
-    from ..looks import LOSS_LOOKS, looks
+    from ..plots import LOSS_STYLES, styles
 
     style()
     tasks = list(dict.fromkeys(row["task"] for row in found))
@@ -97,7 +97,7 @@ def draw(found, machine):
                     *[(row["size"], row[quantity]) for row in found if (row["task"], row["line"]) == (task, name)]
                 )
                 plain = {"color": "black", "marker": "o", "label": name}
-                ax.plot(x, y, **looks([name])[name] if name in LOSS_LOOKS else plain)
+                ax.plot(x, y, **styles([name])[name] if name in LOSS_STYLES else plain)
             ax.plot(x, np.multiply(x, y[-1] / x[-1]), color="gray", linestyle=":", label="in proportion")
             ax.set(xscale="log", yscale="log", ylabel=label if task == tasks[0] else "")
             ax.set_xticks(x, [f"{size:g}" for size in x])

@@ -30,7 +30,7 @@ def styled(draw):
 
 def _title(figure, title):
     lines = textwrap.wrap(title, int(14 * figure.get_figwidth()))
-    figure.suptitle("\n".join(plots.text(line, 200) for line in lines), fontsize=9)
+    figure.suptitle("\n".join(plots.plain_text(line, 200) for line in lines), fontsize=9)
 
 
 def png(figure):
@@ -85,7 +85,7 @@ def norm(view, classes, target, title):
             look = {"color": plots.ID} if k == target else {"color": "0.6", "hatch": "//"}
             ax.bar(k, value, edgecolor="white", **look)
         ax.axhline(0, color="black", linewidth=0.8)
-        ax.set_xticks(range(len(classes)), [plots.text(c, 10) for c in classes])
+        ax.set_xticks(range(len(classes)), [plots.plain_text(c, 10) for c in classes])
         ax.set_title(name)
     _title(figure, title)
     return figure

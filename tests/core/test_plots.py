@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgb
 from sklearn.metrics import average_precision_score, roc_curve
 
 from ood_helpers import figures, losses, plots
+from ood_helpers.course import plots as demos
 
 RNG = np.random.default_rng(0)
 ID_SCORES, NEAR, NOISE = RNG.normal(2, 1, 300), RNG.normal(0.5, 1, 200), RNG.normal(-1, 1, 250)
@@ -30,18 +31,18 @@ GALLERY = {
     "norm_growth": lambda ax: plots.norm_growth(ax, HISTORY),
     "confidence": lambda ax: plots.confidence(ax, HISTORY, num_classes=6),
     "reliability": lambda ax: plots.reliability(ax, PROBABILITIES, LABELS),
-    "sweep": lambda ax: plots.sweep(ax, [0.01, 0.1, 1.0], [0.2, 0.4, 1.5], [0.1] * 3, [0.1, 0.3, 1.4], chosen=0.1),
+    "sweep": lambda ax: demos.sweep(ax, [0.01, 0.1, 1.0], [0.2, 0.4, 1.5], [0.1, 0.3, 1.4], chosen=0.1),
     "roc": lambda ax: plots.roc(ax, SCORES),
     "pr": lambda ax: plots.pr(ax, SCORES),
     "heatmap": lambda ax: plots.heatmap(ax, [[60, 90.5], [np.nan, 70]], HOSTILE[:2], HOSTILE[2:4], "AUROC in %"),
     "seeds": lambda ax: plots.seeds(ax, {name: RNG.normal(9, 1, 5) for name in losses.RECIPES}, "FPR95 in %"),
-    "prototypes": lambda ax: plots.prototypes(ax, RNG.normal(size=(6, 9)), HOSTILE),
-    "images": lambda ax: plots.images(ax, IMAGES, HOSTILE, columns=3, ood=[4]),
-    "mosaic": lambda ax: plots.mosaic(ax, IMAGES[0], HOSTILE[:4]),
-    "inert_margin": lambda ax: plots.inert_margin(ax, [0, 1, 2], {"on all": [1, 1, 1], "on one": [1, 2, 3]}),
-    "temperature_path": lambda ax: plots.temperature_path(ax, EPOCHS, {"free": 1 - np.square(EPOCHS)}),
-    "class_counts": lambda ax: plots.class_counts(ax, LABELS, HOSTILE),
-    "landscape": lambda ax: plots.landscape(
+    "prototypes": lambda ax: demos.prototypes(ax, RNG.normal(size=(6, 9)), HOSTILE),
+    "images": lambda ax: demos.images(ax, IMAGES, HOSTILE, columns=3, ood=[4]),
+    "mosaic": lambda ax: demos.mosaic(ax, IMAGES[0], HOSTILE[:4]),
+    "inert_margin": lambda ax: demos.inert_margin(ax, [0, 1, 2], {"on all": [1, 1, 1], "on one": [1, 2, 3]}),
+    "temperature_path": lambda ax: demos.temperature_path(ax, EPOCHS, {"free": 1 - np.square(EPOCHS)}),
+    "class_counts": lambda ax: demos.class_counts(ax, LABELS, HOSTILE),
+    "landscape": lambda ax: demos.landscape(
         ax, PLANE, PLANE, np.random.rand(20, 20), RNG.normal(size=(30, 2)), np.repeat([0, 1, 2], 10)
     ),
 }
@@ -88,12 +89,14 @@ def test_draws_on_the_given_axes_and_returns_them(ax, name):
 
 
 def test_every_plot_is_in_the_gallery():
+    helpers = {"lines", "annotated_table", "frame", "plain_text", "styles", "score_rows"}
     public = {
         name
-        for name, value in vars(plots).items()
-        if getattr(value, "__module__", "") == plots.__name__ and not name.startswith("_")
+        for module in (plots, demos)
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
     }
-    assert public == set(GALLERY) | {"lines", "score_rows"}
+    assert public == set(GALLERY) | helpers
 
 
 @pytest.mark.parametrize("name", GALLERY)
@@ -134,27 +137,33 @@ def test_class_names_are_text_and_start_no_formula(ax, name):
 
 def test_sets_and_losses_have_a_second_cue():
     for names in (["test", "near", "letters", "patches", "noise"], list(losses.RECIPES)):
-        looks = plots.looks(names).values()
+        styles = plots.styles(names).values()
         for cue in ("linestyle", "marker", "color", "label"):
-            assert len({str(look[cue]) for look in looks}) == len(names), cue
+            assert len({str(style[cue]) for style in styles}) == len(names), cue
+
+
+def test_every_loss_has_a_style_with_the_label_of_its_recipe():
+    assert {loss: style["label"] for loss, style in plots.LOSS_STYLES.items()} == {
+        loss: recipe.label for loss, recipe in losses.RECIPES.items()
+    }
 
 
 def test_id_is_blue_whatever_its_name_and_never_a_loss_or_ood():
-    looks = plots.looks(["validation", "test", "svhn", "letters", *losses.RECIPES])
-    assert {looks[name]["color"] for name in ("validation", "test")} == {plots.ID}
-    assert plots.ID not in {looks[name]["color"] for name in looks if name not in ("validation", "test")}
+    styles = plots.styles(["validation", "test", "svhn", "letters", *losses.RECIPES])
+    assert {styles[name]["color"] for name in ("validation", "test")} == {plots.ID}
+    assert plots.ID not in {styles[name]["color"] for name in styles if name not in ("validation", "test")}
     for name in ("svhn", "letters"):
-        red, green, blue = to_rgb(looks[name]["color"])
+        red, green, blue = to_rgb(styles[name]["color"])
         assert red > green > blue
 
 
 def test_runs_of_one_loss_share_its_hue_but_not_its_line():
-    looks = plots.looks(["LogitNorm (τ 0.04)", "LogitNorm (τ 0.3)", "IsoMax+", "DisMax†"])
-    first, second, plus, dagger = looks.values()
+    styles = plots.styles(["LogitNorm (τ 0.04)", "LogitNorm (τ 0.3)", "IsoMax+", "DisMax†"])
+    first, second, plus, dagger = styles.values()
     assert first["color"] != second["color"] and str(first["linestyle"]) != str(second["linestyle"])
     assert first["label"] == "LogitNorm (τ 0.04)"
-    assert plus["color"] == plots.LOSS_LOOKS["isomaxplus"]["color"]
-    assert dagger["color"] == plots.LOSS_LOOKS["dismax_fpr"]["color"]
+    assert plus["color"] == plots.LOSS_STYLES["isomaxplus"]["color"]
+    assert dagger["color"] == plots.LOSS_STYLES["dismax_fpr"]["color"]
 
 
 def test_histogram_tells_id_from_ood_by_filling_line_and_hatch(ax):
@@ -195,11 +204,11 @@ def test_histograms_share_their_axes_when_limits_are_given(ax):
 def test_score_rows_are_the_four_rows_with_one_legend():
     axes = plt.figure().subplots(4, 1)
     rows = {f"row {k}": (ID_SCORES, {"near": NEAR}) for k in range(4)}
-    assert plots.score_rows(axes, rows) is axes
+    assert demos.score_rows(axes, rows) is axes
     assert [ax.get_title(loc="left") for ax in axes] == list(rows)
     assert [ax.get_legend() is not None for ax in axes] == [True, False, False, False]
     with pytest.raises(ValueError):
-        plots.score_rows(axes[:3], rows)
+        demos.score_rows(axes[:3], rows)
 
 
 def test_norm_growth_draws_the_median_in_its_band(ax):
@@ -264,12 +273,12 @@ def test_seeds_show_every_seed_their_mean_and_deviation(ax):
 
 
 def test_prototypes_are_compared_by_their_cosine_even_at_zero(ax):
-    plots.prototypes(ax, [[3.0, 0], [0, 2.0], [0, 0]], "abc")
+    demos.prototypes(ax, [[3.0, 0], [0, 2.0], [0, 0]], "abc")
     assert [text.get_text() for text in ax.texts] == ["1.00", "0.00", "0.00", "0.00", "1.00"] + ["0.00"] * 4
 
 
 def test_images_of_one_and_three_channels_with_dashed_frames_for_ood(ax):
-    plots.images(ax, IMAGES[:, :1], columns=4, ood=[5])
+    demos.images(ax, IMAGES[:, :1], columns=4, ood=[5])
     assert len(ax.images) == 6
     (frame,) = ax.lines
     assert frame.get_linestyle() == "--" and frame.get_color() == plots.OOD
@@ -277,18 +286,18 @@ def test_images_of_one_and_three_channels_with_dashed_frames_for_ood(ax):
 
 
 def test_mosaic_counts_a_class_drawn_twice_twice(ax):
-    plots.mosaic(ax, IMAGES[0], ["ship", "cat", "ship", "dog"])
+    demos.mosaic(ax, IMAGES[0], ["ship", "cat", "ship", "dog"])
     assert ax.texts[0].get_text() == "2/4 “ship”\n1/4 “cat”\n1/4 “dog”"
 
 
 def test_temperature_path_marks_what_is_no_temperature(ax):
-    plots.temperature_path(ax, [0, 1, 2], {"free": [1, -1, -50], "positive": [1, 2, 3]})
+    demos.temperature_path(ax, [0, 1, 2], {"free": [1, -1, -50], "positive": [1, 2, 3]})
     assert labels(ax) == ["MELN, free", "MELN, positive", "no temperature"]
     region = ax.patches[0].get_bbox()
     assert region.y1 == 0 and region.y0 <= -50
 
 
 def test_class_counts_include_empty_classes(ax):
-    plots.class_counts(ax, [0, 0, 2], "abc")
+    demos.class_counts(ax, [0, 0, 2], "abc")
     assert [bar.get_width() for bar in ax.patches] == [2, 0, 1]
     assert [text.get_text() for text in ax.texts] == ["2", "0", "1"]
