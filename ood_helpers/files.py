@@ -38,12 +38,13 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
+def atomic_directory(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """Yield an empty staging directory, which replaces ``path`` when the block ends without an error.
 
-    All files in it are flushed to the disk before it is renamed. Its name depends on ``path`` only, so that the
-    leftovers of a killed process are found and removed: processes that may write one directory at the same time
-    must hold a lock (see ``locked``).
+    All files in it are flushed to the disk before it is renamed, unless ``flush`` is False: that is for thousands of
+    small files that can be made again, which would take minutes to flush one by one. Its name depends on ``path``
+    only, so that the leftovers of a killed process are found and removed: processes that may write one directory at
+    the same time must hold a lock (see ``locked``).
 
     Raises
     ------
@@ -57,7 +58,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         try:
             staging.mkdir(parents=True)
             yield staging
-            for entry in (*staging.rglob("*"), staging):
+            for entry in (*staging.rglob("*"), staging) if flush else ():
                 _flush(entry)
             shutil.rmtree(path, ignore_errors=True)
             _rename(staging, path)
@@ -81,7 +82,8 @@ def locked(path: str | Path, message: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            with tqdm(bar_format=f"{message} [{{elapsed}}<?]", leave=False) as bar:
+            text = message.replace("{", "{{").replace("}", "}}")  # bar_format is a format string
+            with tqdm(bar_format=f"{text} [{{elapsed}}<?]", leave=False) as bar:
                 while not lock.is_locked:
                     with suppress(Timeout):
                         lock.acquire(timeout=1)

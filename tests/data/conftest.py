@@ -1,12 +1,20 @@
 """Fixtures of the data tests: the digits, and a server on the loopback that stands for the internet."""
 
 import hashlib
+import logging
 import threading
 
 import pytest
 from loopback import Server
 
 from ood_helpers import data
+
+
+@pytest.fixture
+def caplog(caplog):
+    """pytest's own, with the messages of level INFO, where data sets say what they convert."""
+    caplog.set_level(logging.INFO, "ood_helpers.data")
+    return caplog
 
 
 @pytest.fixture(scope="module")

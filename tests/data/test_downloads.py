@@ -15,8 +15,8 @@ from filelock import FileLock
 from loopback import picture, pixels, tar, zipped
 
 from ood_helpers import data
-from ood_helpers.data import folders
-from ood_helpers.data.downloads import Archive, Own
+from ood_helpers.data import imageset
+from ood_helpers.data.downloads import Archive, UserProvided
 
 LIKE = data.ImageSet(
     "like", torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"), {"test": torch.arange(2)}
@@ -41,7 +41,7 @@ def names(folder):
 
 
 @pytest.mark.parametrize("name", ODIN)
-def test_odins_archives(name, offer, tmp_path, capsys):
+def test_odins_archives(name, offer, tmp_path, caplog, capsys):
     size = (36, 36) if name.endswith("crop") else (32, 32)
     files = [picture(size=size) for _ in range(3)]
     offer(name, tar({f"{ODIN[name]}/{i}.png": file for i, file in enumerate(files)}))
@@ -50,9 +50,9 @@ def test_odins_archives(name, offer, tmp_path, capsys):
     for image, file in zip(found.images, files):  # the larger ones are cut, not scaled
         cut = (slice(2, 34), slice(2, 34)) if name.endswith("crop") else ()
         np.testing.assert_array_equal(image.permute(1, 2, 0), pixels(file)[cut])
-    printed = capsys.readouterr()
-    assert ("cut to 32 x 32 from 36 x 36" in printed.out) == name.endswith("crop")
-    assert "LSUN" in printed.err or "Imagenet" in printed.err  # the progress
+    assert ("cropped to 32 x 32 from 36 x 36" in caplog.text) == name.endswith("crop")
+    progress = capsys.readouterr().err
+    assert "LSUN" in progress or "Imagenet" in progress
     with pytest.raises(ValueError, match="no class folders"):
         data.load(name, tmp_path)
 
@@ -88,7 +88,7 @@ def tiny_imagenet():
     }
 
 
-def test_tiny_imagenet(offer, tmp_path, capsys):
+def test_tiny_imagenet(offer, tmp_path, caplog):
     files = tiny_imagenet()
     offer("tiny_imagenet", zipped(files))
     found = data.load("tiny_imagenet", tmp_path)
@@ -98,12 +98,12 @@ def test_tiny_imagenet(offer, tmp_path, capsys):
     assert labels.tolist() == [0, 1, 1]  # by the annotations; the fourth names no class
     expected = pixels(files["tiny-imagenet-200/val/images/val_1.JPEG"])
     np.testing.assert_array_equal(images[0].permute(1, 2, 0), expected)
-    assert capsys.readouterr().out == ""  # nothing skipped, nothing scaled
+    assert not caplog.records  # nothing scaled
     assert len(data.load_ood("tiny_imagenet", LIKE, tmp_path).images) == 3
     assert not list(tmp_path.rglob("out"))
 
 
-def test_sets_that_only_the_user_has(tmp_path, capsys):
+def test_sets_that_only_the_user_has(tmp_path, caplog):
     for name, said in (("isun", "iSUN's images"), ("imagenet", "your own copy, train/ and val/")):
         sentence = f"{name} cannot be downloaded; put {said}.* into .*{name}$"
         with pytest.raises(FileNotFoundError, match=sentence):
@@ -119,10 +119,9 @@ def test_sets_that_only_the_user_has(tmp_path, capsys):
         for i in range(count):
             (tmp_path / path / f"{i}.JPEG").write_bytes(picture("JPEG", (320, 270)))
     assert len(data.load_ood("isun", LIKE, tmp_path).images) == 2
-    capsys.readouterr()
     imagenet = data.load("imagenet", tmp_path)
     assert imagenet.shape == (3, 256, 256) and len(imagenet.splits["test"]) == 3
-    assert "scaled and cut to 256 x 256 from 320 x 270" in capsys.readouterr().out
+    assert "scaled and cropped to 256 x 256 from 320 x 270" in caplog.text
     assert data.load_ood("imagenet", LIKE, tmp_path).images.shape == (3, 3, 32, 32)
     assert data.ood_names("imagenet")[0] == "imagenet_o"
 
@@ -143,14 +142,14 @@ def test_a_set_is_downloaded_once(server, offer, tmp_path):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_cut_download_is_not_believed_and_goes_on(ranges, server, offer, tmp_path):
+def test_a_broken_download_is_resumed(ranges, server, offer, tmp_path):
     offer("lsun_resize", lsun())
     server.cut, server.ranges = 1000, ranges
     whole = len(server.content)
     with pytest.raises(FileNotFoundError) as caught:
         data.load_ood("lsun_resize", LIKE, tmp_path)
     message = str(caught.value)
-    assert f"lsun_resize could not be downloaded (it broke off after 1000 of {whole} bytes" in message
+    assert f"lsun_resize could not be downloaded (the connection broke after 1000 of {whole} bytes" in message
     assert "LSUN_resize.tar.gz elsewhere and put it into" in message and "\n" not in message
     assert names(tmp_path) == [".lock", "lsun_resize/LSUN_resize.tar.gz.part"]
     server.cut = None
@@ -160,7 +159,7 @@ def test_a_cut_download_is_not_believed_and_goes_on(ranges, server, offer, tmp_p
 
 
 @pytest.mark.parametrize("old", [b"the beginning of another file", "longer", "whole"])
-def test_an_old_part_that_does_not_fit_is_thrown_away(old, server, offer, tmp_path):
+def test_a_partial_download_of_another_file_is_discarded(old, server, offer, tmp_path):
     content = lsun()
     offer("lsun_resize", content)
     part = tmp_path / "lsun_resize" / "LSUN_resize.tar.gz.part"
@@ -172,7 +171,7 @@ def test_an_old_part_that_does_not_fit_is_thrown_away(old, server, offer, tmp_pa
 
 def test_a_wrong_checksum_leaves_nothing(offer, tmp_path):
     offer("lsun_resize", lsun(), md5="0" * 32)
-    with pytest.raises(FileNotFoundError, match=r"\(the file at http://.* is another, its md5 is not 0000"):
+    with pytest.raises(FileNotFoundError, match=r"\(the file at http://.* has the wrong MD5, expected 0000"):
         data.load_ood("lsun_resize", LIKE, tmp_path / "data")
     assert not list(tmp_path.iterdir())
 
@@ -201,16 +200,16 @@ def test_no_network_says_what_to_put_where_and_that_is_then_used(server, offer, 
     assert str(caught.value).endswith(str(file.parent))
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(content[:-1])
-    with pytest.raises(FileNotFoundError, match=r"the LSUN_resize.tar.gz that is there is another or cut"):
+    with pytest.raises(FileNotFoundError, match=r"the existing LSUN_resize.tar.gz has the wrong MD5"):
         data.load_ood("lsun_resize", LIKE, tmp_path)
     assert file.read_bytes() == content[:-1]  # the user's own file is theirs to delete
     file.write_bytes(content)
     assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 4
 
 
-def test_a_process_that_was_killed_leaves_nothing_that_is_believed(offer, tmp_path):
+def test_leftovers_of_a_killed_process_are_not_used(offer, tmp_path):
     offer("lsun_resize", lsun())
-    half = tmp_path / "lsun_resize" / "unpacked.part" / "LSUN_resize"
+    half = tmp_path / "lsun_resize" / ".unpacked.part" / "LSUN_resize"
     half.mkdir(parents=True)
     (half / "other.png").write_bytes(picture())
     assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 4 and not half.exists()
@@ -230,8 +229,8 @@ def test_two_at_once_download_once_and_the_second_says_that_it_waits(server, off
         while said.count("waiting for another process, which prepares files in") < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-            sys.stdout.flush()
-            said += capfd.readouterr().out
+            sys.stderr.flush()
+            said += capfd.readouterr().err
         assert not found and not server.asked
     for thread in threads:
         thread.join()
@@ -256,23 +255,23 @@ OUTSIDE = {
 def test_an_archive_cannot_write_outside_its_folder(file, offer, tmp_path):
     root = tmp_path / "one" / "two"
     offer("lsun_resize", OUTSIDE[file], file=file)
-    with pytest.raises(ValueError, match=f"{file}' holds '.*', which is no plain file inside it; it is not"):
+    with pytest.raises(ValueError, match=f"{file}' contains '.*', which is not a plain file inside it; it is not"):
         data.load_ood("lsun_resize", LIKE, root)
     assert names(tmp_path) == ["one/two/.lock", f"one/two/lsun_resize/{file}"]
     assert not os.path.exists("/evil.png")
 
 
-def test_a_links_target_in_a_zip_is_only_text(offer, tmp_path, capsys):
+def test_a_links_target_in_a_zip_is_only_text(offer, tmp_path):
     link = zipfile.ZipInfo("LSUN/link.png")
     link.external_attr = 0o120777 << 16
     buffer = io.BytesIO(zipped({"LSUN/a.png": picture()}))
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(link, "/etc/passwd")
     offer("lsun_resize", buffer.getvalue(), file="a.zip")
-    assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 1
+    with pytest.warns(UserWarning, match="skipped 1 of 2 files"):
+        assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 1
     written = tmp_path / "lsun_resize" / "unpacked" / "LSUN" / "link.png"
     assert not written.is_symlink() and written.read_text() == "/etc/passwd"
-    assert "skipped 1 of 2 files" in capsys.readouterr().out
 
 
 def test_the_table_names_every_set():
@@ -282,5 +281,7 @@ def test_the_table_names_every_set():
     for name in archives:
         source = data.SETS[name].source
         assert source.url.startswith("http") and len(bytes.fromhex(source.md5)) == 16
-    assert {name for name, row in data.SETS.items() if isinstance(row.source, Own)} == {"isun", "imagenet"}
-    assert folders.IN_MEMORY == 2**31
+    assert {name for name, row in data.SETS.items() if isinstance(row.source, UserProvided)} == {
+        *("isun", "imagenet", "imagenet_resize", "imagenet_crop")
+    }
+    assert imageset.IN_MEMORY == 2**31

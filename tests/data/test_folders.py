@@ -1,7 +1,8 @@
 """Folders of image files: their layouts, their sizes, and what does not belong in them."""
 
+import gc
 import os
-import re
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from imagesets import make_set, partition, split_sizes, write_images
 from PIL import Image, ImageOps
 
 from ood_helpers import data
-from ood_helpers.data import folders
+from ood_helpers.data import folders, imageset
 
 
 def test_a_written_folder_comes_back_the_same(digits, tmp_path):
@@ -34,7 +35,7 @@ def test_writing_a_folder_again_leaves_it_and_spoils_no_other(digits, tmp_path):
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
     with pytest.raises(ValueError, match="holds other files"):
         data.write_folder(digits, folder, [6] * 6)
-    with pytest.raises(ValueError, match="999 are asked"):
+    with pytest.raises(ValueError, match="999 were requested"):
         data.write_folder(digits, tmp_path / "more", [999] * 6)
     assert [path.name for path in tmp_path.iterdir()] == ["six"]
 
@@ -67,7 +68,7 @@ def test_train_and_test_folders_keep_their_test_part(tmp_path):
     assert len(three.near.images) == 4 and three.near.classes == ("cat",)  # the test images of the last class
 
 
-def test_files_that_are_no_images_are_skipped_and_listed(tmp_path, capsys):
+def test_files_that_are_no_images_are_skipped_and_listed(tmp_path):
     for name in "ab":
         write_images(tmp_path / name, 6)
     (tmp_path / "a" / "notes.txt").write_text("not an image")
@@ -78,21 +79,21 @@ def test_files_that_are_no_images_are_skipped_and_listed(tmp_path, capsys):
     os.truncate(tmp_path / "b" / "cut.jpg", (tmp_path / "b" / "cut.jpg").stat().st_size - 20)
     (tmp_path / "b" / ".DS_Store").write_text("hidden")
     Image.fromarray(np.full((8, 8), 60000, dtype=np.uint16)).save(tmp_path / "b" / "sixteen_bit.png")
-    imageset = data.load(f"folder:{tmp_path}")
+    with pytest.warns(UserWarning, match="skipped 5 of 17 files") as caught:
+        imageset = data.load(f"folder:{tmp_path}")
     assert imageset.labels.bincount().tolist() == [6, 6]
-    (line,) = capsys.readouterr().out.splitlines()
-    assert "skipped 5 of 17 files" in line
+    (line,) = (str(warning.message) for warning in caught)
     assert all(repr(name) in line for name in ("notes.txt", "empty.png", "cut.png", "cut.jpg", "sixteen_bit.png"))
 
 
-def test_images_of_different_sizes_take_the_prevailing_one(tmp_path, capsys):
+def test_images_of_different_sizes_take_the_prevailing_one(tmp_path, caplog):
     for name, size in (("a", (10, 8)), ("b", (20, 20))):
         write_images(tmp_path / name, 5, size=size)
     assert data.load(f"folder:{tmp_path}").shape == (1, 32, 32)  # five against five
-    assert "scaled and cut to 32 x 32 from 2 sizes" in capsys.readouterr().out
+    assert "scaled and cropped to 32 x 32 from 2 sizes" in caplog.text
     write_images(tmp_path / "a", 6, size=(10, 8))
     assert data.load(f"folder:{tmp_path}").shape == (1, 8, 10)
-    assert "scaled and cut to 10 x 8 from 2 sizes" in capsys.readouterr().out
+    assert "scaled and cropped to 10 x 8 from 2 sizes" in caplog.text
 
 
 def test_one_colour_image_makes_the_set_colour(tmp_path):
@@ -113,13 +114,13 @@ def test_photographs_are_turned_as_the_camera_says(tmp_path):
     np.testing.assert_array_equal(data.load(f"folder:{tmp_path}").images[0, 0], pixels.T[:, ::-1])
 
 
-def test_image_bombs_are_skipped(tmp_path, monkeypatch, capsys):
+def test_image_bombs_are_skipped(tmp_path, monkeypatch):
     for name in "ab":
         write_images(tmp_path / name, 5)
     write_images(tmp_path / "a" / "bombs", 2, size=(11, 11))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert len(data.load(f"folder:{tmp_path}").images) == 10
-    assert "skipped 2 of 12" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="skipped 2 of 12"):
+        assert len(data.load(f"folder:{tmp_path}").images) == 10
 
 
 def test_a_folder_is_decoded_once_until_it_changes(tmp_path):
@@ -151,24 +152,25 @@ def test_unusable_folders_are_refused_in_one_sentence(tmp_path):
     (tmp_path / "train").mkdir()
     refused(ValueError, "has train/ only")
     write_images(tmp_path / "test" / "dog", 2)
-    refused(ValueError, "classes that train/ has not: 'dog'")
+    refused(ValueError, "classes that train/ does not have: 'dog'")
 
 
-def test_ood_folders_may_be_flat_and_are_converted_aloud(tmp_path, digits, capsys):
+def test_ood_folders_may_be_flat_and_their_conversion_is_logged(tmp_path, digits, caplog):
     write_images(tmp_path / "flat", 3, size=(40, 20), mode="RGB")
     flat = data.load_ood(f"folder:{tmp_path / 'flat'}", digits)
     assert flat.shape == digits.shape and flat.classes == ("images",) and len(flat.images) == 3
-    printed = capsys.readouterr().out
-    assert "scaled and cut to 8 x 8 from 40 x 20" in printed and "converted from 3x8x8 to 1x8x8" in printed
+    assert "scaled and cropped to 8 x 8 from 40 x 20" in caplog.text
+    assert "converted from 3x8x8 to 1x8x8" in caplog.text
+    caplog.clear()
     write_images(tmp_path / "split" / "train" / "a", 5)
     write_images(tmp_path / "split" / "test" / "a", 2, seed=1)
     split = data.load_ood(f"folder:{tmp_path / 'split'}", digits)
-    assert len(split.images) == 2 and capsys.readouterr().out == ""
+    assert len(split.images) == 2 and not caplog.records
     with Image.open(tmp_path / "split" / "test" / "a" / "000.png") as image:
         np.testing.assert_array_equal(split.images[0, 0], np.asarray(image))
 
 
-def test_conversion_agrees_with_pillow(tmp_path, digits, capsys):
+def test_conversion_agrees_with_pillow(tmp_path, digits):
     write_images(tmp_path, 4, size=(30, 20), mode="RGB")
     images = data.load_ood(f"folder:{tmp_path}", make_set([0, 1], (1, 10, 10))).images
     for image, file in zip(images, sorted(tmp_path.iterdir())):
@@ -183,14 +185,14 @@ def test_conversion_agrees_with_pillow(tmp_path, digits, capsys):
     assert len(colour.images) == 1797 and torch.equal(colour.images[:, 0], colour.images[:, 2])
 
 
-def test_a_set_can_be_asked_for_in_another_size(tmp_path, capsys):
+def test_a_set_can_be_asked_for_in_another_size(tmp_path, caplog):
     assert data.load("digits", size=12).shape == (1, 12, 12)
-    assert "digits: converted from 1x8x8 to 1x12x12" in capsys.readouterr().out
+    assert "digits: converted from 1x8x8 to 1x12x12" in caplog.text
     for name, size in (("a", (50, 40)), ("b", (20, 30))):
         write_images(tmp_path / name, 5, size=size, mode="RGB")
     imageset = data.load(f"folder:{tmp_path}", size=24)
     assert imageset.shape == (3, 24, 24)
-    assert "scaled and cut to 24 x 24 from 2 sizes" in capsys.readouterr().out
+    assert "scaled and cropped to 24 x 24 from 2 sizes" in caplog.text
     with Image.open(tmp_path / "b" / "004.png") as source:
         expected = ImageOps.fit(source, (24, 24), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(imageset.images[9].permute(1, 2, 0), np.asarray(expected))
@@ -199,39 +201,58 @@ def test_a_set_can_be_asked_for_in_another_size(tmp_path, capsys):
             data.load("digits", size=size)
 
 
-def test_a_set_larger_than_memory_is_decoded_into_a_file_once(tmp_path, capsys, monkeypatch):
+@pytest.mark.filterwarnings("default:.*skipped 1 of 1[12]:UserWarning")
+def test_a_set_larger_than_memory_is_decoded_into_a_file_once(tmp_path, caplog, monkeypatch):
     folder, root = tmp_path / "mine", tmp_path / "data"
     for name in "ab":
         write_images(folder / name, 5, size=(70, 80), mode="RGB")
     (folder / "a" / "cut.png").write_bytes((folder / "a" / "000.png").read_bytes()[:900])
     whole = data.load(f"folder:{folder}", root)
     assert not root.exists()
-    monkeypatch.setattr(folders, "IN_MEMORY", 1000)
-    folders._decode.cache_clear()
-    capsys.readouterr()
-    mapped = data.load(f"folder:{folder}", root)
+    monkeypatch.setattr(imageset, "IN_MEMORY", 1000)
+    monkeypatch.setattr(folders, "_recent", {})
+    with pytest.warns(UserWarning, match="skipped 1 of 11 files, not readable as images: 'cut.png'"):
+        mapped = data.load(f"folder:{folder}", root)
     assert torch.equal(mapped.images, whole.images) and torch.equal(mapped.labels, whole.labels)
-    printed = capsys.readouterr().out
-    assert "decoded once, 0.0 GB in" in printed
-    assert "skipped 1 of 11 files, no readable images: 'cut.png'" in printed
+    assert "decoded once, 0.0 GB in" in caplog.text
     (place,) = root.glob(".decoded-*")
     assert {path.name for path in root.iterdir()} == {place.name, ".lock"}
     pixels = (place / "pixels").stat()
     assert pixels.st_size == whole.images.numel()
-    folders._decode.cache_clear()  # as in another process
-    again = data.load(f"folder:{folder}", root)
-    assert torch.equal(again.images, whole.images)
+    monkeypatch.setattr(folders, "_recent", {})  # as in another process
+    caplog.clear()
+    with pytest.warns(UserWarning, match="skipped 1 of 11"):
+        again = data.load(f"folder:{folder}", root)
+    assert torch.equal(again.images, whole.images) and "decoded once" not in caplog.text
     assert (place / "pixels").stat().st_mtime_ns == pixels.st_mtime_ns
-    assert "decoded once" not in (printed := capsys.readouterr().out) and "skipped 1 of 11" in printed
     write_images(folder / "b", 6, size=(70, 80), mode="RGB", seed=1)
     assert len(data.load(f"folder:{folder}", root).images) == 11 and len(list(root.glob(".decoded-*"))) == 2
+
+
+def test_sets_in_memory_are_bounded_in_total(tmp_path, monkeypatch):
+    monkeypatch.setattr(imageset, "IN_MEMORY", 1500)  # bytes: each of the two sets fits, both do not
+    for kind in ("one", "other"):
+        for name in "ab":
+            write_images(tmp_path / kind / name, 8)
+    one = weakref.ref(data.load(f"folder:{tmp_path}/one").images)
+    assert one() is data.load(f"folder:{tmp_path}/one").images
+    data.load(f"folder:{tmp_path}/other")
+    gc.collect()
+    assert one() is None
+
+
+def test_an_ood_folder_needs_no_training_split(tmp_path, digits):
+    write_images(tmp_path / "test" / "a", 3)
+    assert len(data.load_ood(f"folder:{tmp_path}", digits).images) == 3
+    with pytest.raises(ValueError, match="has test/ only"):
+        data.load(f"folder:{tmp_path}")
 
 
 def test_a_file_of_pixels_is_never_half_a_set(tmp_path, monkeypatch):
     folder, root = tmp_path / "mine", tmp_path / "data"
     for name in "ab":
         write_images(folder / name, 5)
-    monkeypatch.setattr(folders, "IN_MEMORY", 10)
+    monkeypatch.setattr(imageset, "IN_MEMORY", 10)
 
     def pulled(*args, **kwargs):
         raise KeyboardInterrupt
@@ -246,7 +267,7 @@ def test_a_file_of_pixels_is_never_half_a_set(tmp_path, monkeypatch):
     assert len(data.load(f"folder:{folder}", root).images) == 10
 
 
-def test_hostile_files_are_skipped(tmp_path, capsys):
+def test_hostile_files_are_skipped(tmp_path):
     for name in "ab":
         write_images(tmp_path / name, 5)
     whole = (tmp_path / "a" / "000.png").read_bytes()
@@ -263,8 +284,8 @@ def test_hostile_files_are_skipped(tmp_path, capsys):
         Image.new(mode, (1, 1) if name == "dot.png" else (8, 8)).save(tmp_path / "b" / name)
     frames = [Image.new("P", (8, 8), color) for color in (10, 200)]
     frames[0].save(tmp_path / "b" / "animated.gif", save_all=True, append_images=frames[1:])
-    imageset = data.load(f"folder:{tmp_path}")
+    skipped = r"skipped (3[5-9]|40) of 55 files, not readable as images: 'damaged"
+    with pytest.warns(UserWarning, match=skipped):
+        imageset = data.load(f"folder:{tmp_path}")
     assert imageset.shape == (3, 8, 8)
     assert imageset.labels.sum() == 10 and 5 <= (imageset.labels == 0).sum() <= 10
-    printed = capsys.readouterr().out
-    assert re.search(r"skipped (3[5-9]|40) of 55 files, no readable images: 'damaged", printed)

@@ -11,7 +11,7 @@ from imagesets import make_set, partition
 from sklearn.datasets import load_digits
 
 from ood_helpers import data
-from ood_helpers.data import folders, sets
+from ood_helpers.data import imageset
 
 LETTER_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 6, 11)]
 
@@ -61,10 +61,10 @@ def test_known_keeps_the_first_classes_and_holds_out_the_rest():
 
 
 def test_classes_kept_out_of_a_set_larger_than_memory_are_not_copied(digits, monkeypatch):
-    monkeypatch.setattr(folders, "IN_MEMORY", 50_000)  # bytes; the digits are 115,008
+    monkeypatch.setattr(imageset, "IN_MEMORY", 50_000)  # bytes; the digits are 115,008
     large = data.load("digits")
     for mine, theirs in ((large, digits), (large.near, digits.near)):
-        assert isinstance(mine.images, sets.Chosen) and mine.shape == theirs.shape
+        assert isinstance(mine.images, data.LazySubset) and mine.shape == theirs.shape
         assert torch.equal(mine.images[0:], theirs.images) and torch.equal(mine.labels, theirs.labels)
         assert mine.images[:] is mine.images and mine.images.numel() == theirs.images.numel()
         for split in mine.splits:

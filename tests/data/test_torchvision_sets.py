@@ -76,7 +76,7 @@ def test_cifar_keeps_its_pixels_in_place(tmp_path, monkeypatch):
     np.testing.assert_array_equal(cifar.images[:10].flatten(1), pixels["data_batch_1"])
 
 
-def test_textures_are_cut_to_32_pixels(tmp_path, digits, capsys):
+def test_textures_are_cut_to_32_pixels(tmp_path, digits, caplog):
     folder = tmp_path / "textures" / "dtd" / "dtd"
     for name in ("banded", "woven"):
         write_images(folder / "images" / name, 9, size=(50, 40), mode="RGB", suffix=".jpg")
@@ -88,9 +88,10 @@ def test_textures_are_cut_to_32_pixels(tmp_path, digits, capsys):
     assert textures.shape == (3, 32, 32) and textures.classes == ("banded", "woven")
     assert split_sizes(textures) == {"train": 10, "validation": 2, "test": 6}
     assert len(data.load_ood("textures", digits, root=tmp_path).images) == 6  # the test part alone
-    printed = capsys.readouterr().out
-    assert "textures: scaled and cut to 32 x 32 from 50 x 40" in printed
-    assert "textures: scaled and cut to 8 x 8 from" in printed and "converted from 3x8x8 to 1x8x8" in printed
+    assert "textures: scaled and cropped to 32 x 32 from 50 x 40" in caplog.text
+    assert (
+        "textures: scaled and cropped to 8 x 8 from" in caplog.text and "converted from 3x8x8 to 1x8x8" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("name", ["cifar10", "svhn", "textures", "mnist", "places365"])
