@@ -1,6 +1,7 @@
 """The command line: python -m ood_helpers train | table | bench."""
 
 import argparse
+import logging
 import os
 import sys
 from dataclasses import fields
@@ -220,6 +221,8 @@ def parser():
 
 def main(arguments=None):
     args = parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("ood_helpers").setLevel(logging.INFO)  # how images are converted
     try:
         args.run(args)
     except (ValueError, OSError, FloatingPointError) as error:

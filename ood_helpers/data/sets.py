@@ -116,7 +116,7 @@ def load(name: str, root: str | Path | None = None, known: int | None = None, si
 
     A set with its own test split keeps it, and a tenth of its training split becomes the validation split. Other sets
     are split 60/20/20. The most recent sets stay in memory (2 GiB in total at most), so that loading one again is
-    fast.
+    fast. Conversions of size and channels are logged at level INFO.
 
     Parameters
     ----------

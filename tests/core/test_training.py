@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ood_helpers import data, loop, losses, metrics, runs, sweeps, training
-from ood_helpers.data import folders, sets
+from ood_helpers.data import imageset
 from ood_helpers.loop import crop_flip
 from ood_helpers.runs import Config
 from ood_helpers.training import fit
@@ -285,15 +285,15 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
     config = Config(epochs=1, ood=("noise",), batch_size=100, augment="crop_flip", select="validation")
     whole = fit(config, tmp_path / "whole", "cpu", False)
 
-    monkeypatch.setattr(folders, "IN_MEMORY", 10_000)  # bytes
-    read, get = [], sets.Chosen.__getitem__
+    monkeypatch.setattr(imageset, "IN_MEMORY", 10_000)  # bytes
+    read, get = [], data.LazySubset.__getitem__
 
     def counted(self, key):
         found = get(self, key)
         read.append(found.shape[0])
         return found
 
-    monkeypatch.setattr(sets.Chosen, "__getitem__", counted)
+    monkeypatch.setattr(data.LazySubset, "__getitem__", counted)
     pieces = fit(config, tmp_path / "pieces", "cpu", False)
     for name, logits in whole.logits.items():
         np.testing.assert_array_equal(pieces.logits[name], logits)

@@ -201,7 +201,7 @@ def test_a_set_can_be_asked_for_in_another_size(tmp_path, caplog):
             data.load("digits", size=size)
 
 
-@pytest.mark.filterwarnings("default:.*skipped 1 of 1[12]:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*skipped 1 of 1[12]:UserWarning")
 def test_a_set_larger_than_memory_is_decoded_into_a_file_once(tmp_path, caplog, monkeypatch):
     folder, root = tmp_path / "mine", tmp_path / "data"
     for name in "ab":
