@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import metrics
+from .alt_text import ROC_GID
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,7 +218,8 @@ def roc(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]], positive: s
     for name, style in styles(scores).items():
         curve = metrics.curves(*scores[name], positive)
         style["label"] += f": {100 * metrics.detection(*scores[name], positive)['fpr95']:.1f} %"
-        ax.plot(curve["fpr"], curve["tpr"], markevery=[np.searchsorted(curve["tpr"], 0.95 - 1e-12)], **style)
+        at_95 = np.searchsorted(curve["tpr"], 0.95 - 1e-12)
+        ax.plot(curve["fpr"], curve["tpr"], markevery=[at_95], gid=ROC_GID, **style)
     ax.axhline(0.95, color="gray", linewidth=0.8)
     positives, negatives, verb = ("ID", "OOD", "accepted") if positive == "id" else ("OOD", "ID", "rejected")
     ax.set(xlabel=f"{negatives} {verb} (false positives)", ylabel=f"{positives} {verb} (true positives)")

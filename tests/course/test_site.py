@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import yaml
 
-from ood_helpers import alt_text as captions
 from ood_helpers.course import html as render
 from ood_helpers.course import site as course
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
@@ -162,34 +161,6 @@ def test_an_address_is_read_from_a_finding():
         assert page == name and "loss=" in state
     with pytest.raises(ValueError, match="no page is known"):
         render.address("a picture", runs)
-
-
-@pytest.mark.parametrize(
-    "draw, told",
-    [
-        (lambda ax: ax.plot([0, 1], [0, 1], label="calibrated"), "an empty panel"),
-        (lambda ax: ax.bar([0, 1], [2.0, 5.0], label="images"), "images: 2 from 2 to 5"),
-        (lambda ax: ax.axvline(0.5, label="chosen"), "chosen at 0.5"),
-        (lambda ax: ax.stairs([0.25, 0.75], [0, 1, 2], label="ID"), "ID: half of the images between 0 and 2"),
-        (lambda ax: (ax.set_title("t"), ax.plot(range(3), [3, 1, np.nan], label="T")), "t: T from 3 at 0 to 1 at 1"),
-        (lambda ax: ax.pcolormesh(np.array([[1.0, 2], [3, 4]])), "table of 2 by 2, from 1 ("),
-    ],
-)
-def test_a_figure_is_described_from_its_numbers(draw, told):
-    from matplotlib.figure import Figure
-
-    ax = Figure().subplots()
-    draw(ax)
-    assert captions.describe(ax.figure).startswith(told)
-
-
-def test_many_panels_are_counted_and_not_all_told():
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    figure.subplots(3, 3)
-    told = captions.describe(figure)
-    assert told.startswith("9 panels. ") and told.endswith("And 3 more panels.")
 
 
 def test_command_line_names_its_targets(tmp_path):
