@@ -1,190 +1,176 @@
-"""Cells of a notebook as HTML that fetches nothing: MathML, findings as captions, pictures in words."""
+"""Cells of a notebook as HTML that fetches nothing: Markdown with MathML, highlighted code, figures with captions."""
 
-import html
-import json
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from urllib.parse import urlencode
+from typing import Any
 
-from .. import figures
+from jinja2 import Environment, FileSystemLoader, Template
+from markupsafe import Markup
+from mistune import import_plugin
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
 from ..widgets import page as pages
+from ..widgets.base import STATE_MIME
 
 STATIC = Path(__file__).parent / "static"
-
-NAME = re.compile(r'save_figure\(\s*\w+,\s*"(\w+)"')
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-src 'self' file:; script-src "
 
 
-def tags(cell):
-    return cell.metadata.get("tags", ())
-
-
-# Text
-
-
-def formula(latex, display):
-    """MathML of a formula, which browsers draw themselves.
+def formula(latex: str, display: bool) -> str:
+    """MathML of a formula, which browsers draw without a script.
 
     >>> formula("s^2", display=False)[:41], "\\arg" in formula(r"\\arg\\max", False)
     ('<math xmlns="http://www.w3.org/1998/Math/', False)
     """
     from latex2mathml.converter import convert
 
-    latex = re.sub(r"\\arg(?![a-z])", r"\\operatorname{arg}", " ".join(latex.split()))
+    latex = re.sub(r"\\arg(?![a-z])", r"\\operatorname{arg}", " ".join(latex.split()))  # latex2mathml has no \arg
     return convert(latex, display="block" if display else "inline")
 
 
-def prose(markdown):
-    """HTML of a notebook's Markdown; links to notebooks and to saved pages lead to the pages of the site."""
-    import mistune
+class _Renderer(IPythonRenderer):
+    """nbconvert's Markdown with MathML, tables that can be scrolled, and links to the pages of the site."""
 
-    formulas = []
+    def block_math(self, body: str) -> str:
+        return formula(body, display=True)
 
-    def keep(match):
-        if match[1]:  # code stays as it is
-            return match[0]
-        formulas.append(formula(match[2] or match[3], display=bool(match[2])))
-        return f"oodformula{len(formulas) - 1}x"
+    def inline_math(self, body: str) -> str:
+        return formula(body, display=False)
 
-    text = re.sub(r"(`[^`]*`)|(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$`]+?)\$", keep, markdown, flags=re.S)
-    page = mistune.create_markdown(plugins=["table"])(text)
-    page = re.sub(r"oodformula(\d+)x", lambda match: formulas[int(match[1])], page)
-    wide = r'<div class="wide" tabindex="0" role="region" aria-label="table">\g<0></div>'
-    page = re.sub(r"<table>.*?</table>", wide, page, flags=re.S)
-    return re.sub(r'href="(?:\.\./figures/\w+/)?([\w-]+)\.(?:ipynb|html)"', r'href="\1.html"', page)
+    def table(self, text: str) -> str:
+        return f'<div class="wide" tabindex="0" role="region" aria-label="table"><table>{text}</table></div>'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        if "://" not in url and url.endswith((".ipynb", ".html")):  # notebooks and saved pages are pages of the site
+            url = f"{Path(url).stem}.html"
+        return super().link(text, url, title)
 
 
-def code(source, label="code"):
-    from pygments import highlight
+def markdown(source: str) -> Markup:
+    """HTML of a notebook's Markdown; HTML in it is escaped.
+
+    >>> markdown("[next](02_growing_logit_norms.ipynb)")
+    Markup('<p><a href="02_growing_logit_norms.html">next</a></p>\\n')
+    """
+    renderer = _Renderer(exclude_anchor_links=True)
+    return Markup(MarkdownWithMath(renderer, plugins=[import_plugin("table")]).render(source))
+
+
+def highlight(source: str) -> Markup:
+    """Python code with a ``span`` for each kind of token."""
+    import pygments
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    lines = highlight(source, PythonLexer(), HtmlFormatter(nowrap=True))
-    return f'<pre class="code" tabindex="0" aria-label="{label}"><code>{lines}</code></pre>'
+    return Markup(pygments.highlight(source, PythonLexer(), HtmlFormatter(nowrap=True)))
 
 
-# Outputs
+@cache
+def template() -> Template:
+    """The Jinja template, whose macros ``page``, ``slides`` and ``contents`` give the body of a document."""
+    environment = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True)
+    environment.filters |= {"markdown": markdown, "highlight": highlight}
+    return environment.get_template("course.html.j2")
 
 
-class Ready(str):
-    """HTML already, where other strings are still text."""
+def document(title: str, body: str, script: str = "", kind: str = "page") -> str:
+    """A page of the site: ``body`` with the course's style, and a policy that allows ``script`` and nothing else."""
+    style = (STATIC / "course.css").read_text(encoding="utf-8")
+    ending = f"\n<script>{script}</script>" if script else ""
+    return pages.document(title, f"{body}{ending}", style, POLICY + pages.hashed(script), kind)
 
 
-def passports(data="digits"):
-    """What each saved figure shows, in words, from its passport; those of the paper-scale runs stand elsewhere."""
-    found = {
-        path.stem: json.loads(path.read_text())
-        for folder in ("cifar10_jpeg", data)
-        for path in sorted(figures.folder(folder).glob("*.json"))
-    }
-    return {name: passport["alt"] for name, passport in found.items() if passport.get("alt")}
+def tags(cell: Any) -> set[str]:
+    """The tags of a cell."""
+    return set(cell.metadata.get("tags", ()))
 
 
-def outputs(cell, alts, live):
-    """(figures, printed): the cell's pictures with what they say, and its text, as HTML."""
-    names, drawn, printed = iter(NAME.findall(cell.source)), [], []
+@dataclass
+class Output:
+    """One output: printed ``text``, ``html``, or a picture ``png`` (base64) with a caption.
+
+    ``states`` is the saved state of the explorers that the picture shows, empty for figures.
+    """
+
+    text: str = ""
+    html: str = ""
+    png: str = ""
+    alt: str = ""
+    caption: str = ""
+    states: list[dict[str, Any]] = field(default_factory=list)
+
+
+def outputs(cell: Any) -> Iterator[Output]:
+    """Yield the outputs of a code cell.
+
+    The alternative text of a figure is in the metadata that ``save_figure`` gives it; that of an explorer is its
+    sentence.
+    """
     for output in cell.get("outputs", ()):
         data = output.get("data", {})
         if output.output_type == "stream":
-            printed.append(output.text)
+            yield Output(text=output.text.rstrip())
         elif "text/markdown" in data:
-            printed.append(Ready(prose(data["text/markdown"])))
-        elif "image/png" in data and not data["text/plain"].startswith("<Figure"):
-            drawn.append(live(data["text/plain"], data["image/png"]))
+            yield Output(html=markdown(data["text/markdown"]))
+        elif STATE_MIME in data and "image/png" in data:
+            states, sentence = data[STATE_MIME], data["text/plain"].strip()
+            states = states if isinstance(states, list) else [states]
+            yield Output(png=data["image/png"].strip(), alt=sentence, caption=sentence, states=states)
         elif "image/png" in data:
-            alt = alts.get(next(names, None)) or "A figure; its numbers are in the text below it."
-            drawn.append((picture(data["image/png"], alt), alt))
-    return drawn, printed
+            alt = output.metadata.get("image/png", {}).get("alt") or "A figure; its numbers are in the text below it."
+            yield Output(png=data["image/png"].strip(), alt=alt, caption=alt)
+        elif "text/html" in data:  # a table; the policy keeps scripts in it from running
+            wide = '<div class="wide" tabindex="0" role="region" aria-label="table">{}</div>'
+            yield Output(html=Markup(wide).format(Markup(data["text/html"])))
+        elif "text/plain" in data:
+            yield Output(text=data["text/plain"].rstrip())
 
 
-def picture(png, alt):
-    return f'<img src="data:image/png;base64,{png.strip()}" alt="{html.escape(alt)}">'
+def with_captions(cells: Iterable[Any]) -> Iterator[Output]:
+    """Yield the outputs of consecutive code cells, with what a cell prints as the caption of the figure before it.
 
-
-def figure(content, caption):
-    return f"<figure>{content}<figcaption>{html.escape(caption.strip())}</figcaption></figure>"
-
-
-def text_of(printed):
-    """Printed text as it came; tables, which are HTML already, as they are."""
-    start = '<pre class="printed" tabindex="0" aria-label="printed">'
-    return "".join(
-        part if isinstance(part, Ready) else f"{start}{html.escape(part.rstrip())}</pre>" for part in printed
-    )
-
-
-def shown(cells, alts, live):
-    """Yield the figures, with captions, and the printed text of cells in a row without text between them.
-
-    A figure's caption is what is printed after it, its finding; without that, what the figure shows in words.
+    A figure after which nothing is printed is captioned by its alternative text.
     """
-    waiting = []
+    waiting: list[Output] = []
     for cell in cells:
-        drawn, printed = outputs(cell, alts, live)
-        waiting += drawn
-        says = [part for part in printed if not isinstance(part, Ready)]
-        for content, alt in waiting[:-1] if says else ():
-            yield figure(content, alt)
-        if says and waiting:
-            yield figure(waiting[-1][0], "".join(says))
-            waiting, printed = [], [part for part in printed if isinstance(part, Ready)]
-        if printed:
-            yield text_of(printed)
-    for content, alt in waiting:
-        yield figure(content, alt)
+        shown = list(outputs(cell))
+        waiting += [output for output in shown if output.png]
+        printed = "\n".join(output.text for output in shown if output.text)
+        if printed and waiting:
+            *before, last = waiting
+            yield from (*before, replace(last, caption=printed))
+            waiting = []
+        elif printed:
+            yield Output(text=printed)
+        yield from (output for output in shown if output.html)
+    yield from waiting
 
 
-def address(finding, runs):
-    """(page, the part of its address behind #) that opens an explorer as a saved picture shows it."""
-    from ..losses import RECIPES
-    from ..widgets.score_explorer import SCORE_LABELS
+@dataclass
+class Block:
+    """Markdown, an exercise, its solution, or consecutive code cells (``kind``), with their outputs."""
 
-    losses, parts = {recipe.label: name for name, recipe in RECIPES.items()}, {}
-    scores = {shown: name for name, shown in SCORE_LABELS.items()}
-    for k, line in enumerate(finding.splitlines()):
-        before = f"{k}." if k else ""
-        if match := re.match(r"(.+), (.+?): at threshold .* and [\d.]+ % of (.+?) are accepted", line):
-            # One of several trainings carries its seed; one alone does not.
-            same = (
-                name
-                for name in runs
-                if name == match[1] or name.startswith(f"{match[1]}, seed") or match[1].startswith(f"{name}, seed")
-            )
-            run = next(same, "")
-            parts |= {f"{before}run": run, f"{before}score": scores[match[2]], f"{before}ood": match[3]}
-            page = "scores_pair" if k else "scores"
-        elif match := re.match(r"(.+), norm ([\d.]+), (\d+)° from ", line):
-            page = "norm"
-            values = losses[match[1]], match[2], match[3]
-            parts |= {f"{before}{name}": value for name, value in zip(("loss", "norm", "angle"), values)}
-        elif match := re.match(r"(.+): at \((-?[\d.]+), (-?[\d.]+)\)", line):
-            parts |= {f"{before}loss": losses[match[1]], f"{before}x": match[2], f"{before}y": match[3]}
-            page = "playground"
-        else:
-            raise ValueError(f"no page is known for {line!r}")
-    return page, urlencode(parts)
+    kind: str
+    source: str
+    tags: set[str]
+    outputs: list[Output]
 
 
-# Pages
-
-
-def document(title, body, script="", kind="page"):
-    style = (STATIC / "course.css").read_text(encoding="utf-8")
-    ending = f"\n<script>{script}</script>" if script else ""
-    return pages.document(title, body + ending, style, POLICY + pages.hashed(script), kind)
-
-
-def groups(cells):
-    """Code cells in a row as one list; Markdown, exercises and solutions each alone."""
-    row = []
-    for cell in cells:
-        alone = cell.cell_type == "markdown" or {"exercise", "solution"} & set(tags(cell))
-        if alone and row:
-            yield row
-            row = []
-        if alone:
-            yield [cell]
-        else:
-            row.append(cell)
-    if row:
-        yield row
+def blocks(cells: Iterable[Any]) -> Iterator[Block]:
+    """Yield the blocks of a notebook: code cells with no text between them are one."""
+    consecutive: list[Any] = []
+    for cell in [*cells, None]:
+        kind = next((tag for tag in ("exercise", "solution") if cell and tag in tags(cell)), cell and cell.cell_type)
+        if consecutive and kind != "code":
+            source = "\n\n".join(each.source for each in consecutive)
+            yield Block("code", source, set(), list(with_captions(consecutive)))
+            consecutive = []
+        if kind == "code":
+            consecutive.append(cell)
+        elif cell:
+            yield Block(kind, cell.source, tags(cell), [output for output in outputs(cell) if output.text])

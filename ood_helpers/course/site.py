@@ -1,115 +1,118 @@
-"""The course, made from the notebooks: students' and teachers' notebooks, slides, and a static site.
+"""The course as files: notebooks for students and teachers, slides, and a static site.
 
-`python -m ood_helpers.course course` and `... site` write course/ and site/ without a kernel and a network:
-the notebooks are read as they are committed, with their outputs. Slides and pages are plain HTML of our own;
-formulas become MathML and nothing is fetched, so that they open from a file.
+Everything is made from the notebooks as they are committed, with their outputs, without a kernel or a network. Formulas
+become MathML and nothing is fetched, so that slides and pages open as files.
 """
 
-import html
+from __future__ import annotations
+
 import math
-import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from .. import figures
-from ..widgets import page as pages
-from .html import STATIC, address, code, document, groups, outputs, passports, picture, prose, shown, tags, text_of
+from .editions import Book, books, write_editions
+from .html import STATIC, Output, blocks, document, markdown, tags, template
 
-SHARED = ("ood", "epoch", "target", "positive")  # by two explorers side by side
+SHARED = ("ood", "epoch", "target", "positive")  # traits that two explorers side by side share
+TITLE = "What a network says about images it has never seen"
 
-
-@dataclass
-class Book:
-    """A notebook to be shown: its title and its question stand in its first cell."""
-
-    path: Path
-    cells: list
-
-    @property
-    def stem(self):
-        return self.path.stem
-
-    @property
-    def title(self):
-        return re.search(r"# (.+)", self.cells[0].source)[1]
-
-    @property
-    def question(self):
-        return re.search(r"\*\*Question\.\*\* (.+?)\n\n", self.cells[0].source, re.S)[1]
+Live = dict[str, tuple[str, list[Any]]]  # page name -> title, widgets
 
 
-def books(folder=None):
-    """The notebooks in order; ValueError where there are none."""
-    import nbformat
+class Explorer(NamedTuple):
+    """Where a live explorer is: the title of its page and its address, with the state after #."""
 
-    paths = sorted((Path(folder) if folder else figures.root() / "notebooks").glob("*.ipynb"))
-    if not paths:
-        raise ValueError(f"there is no notebook in {folder or figures.root() / 'notebooks'}")
-    return [Book(path, nbformat.read(path, 4).cells) for path in paths]
+    title: str
+    address: str
 
 
-def course(target="course", notebooks=None):
-    """Write target/student (no solutions, no outputs), target/teacher and target/slides."""
-    import nbformat
+def course(target: str | Path = "course", notebooks: str | Path | None = None) -> None:
+    """Write ``target/student`` (no solutions, no outputs), ``target/teacher`` and ``target/slides``.
 
+    Parameters
+    ----------
+    target : path
+        A notebook in it that somebody has edited is never overwritten; see ``write_editions``.
+    notebooks : path, optional
+        The folder of the notebooks, by default that of the repository.
+    """
     target, found = Path(target), books(notebooks)
-    for kind in ("student", "teacher", "slides"):
-        (target / kind).mkdir(parents=True, exist_ok=True)
+    (target / "slides").mkdir(parents=True, exist_ok=True)
     for book in found:
-        notebook = nbformat.read(book.path, 4)
-        for cell in notebook.cells:  # two folders down from the repository, where notebooks/ is one
-            cell.source = cell.source.replace("](../figures/", "](../../figures/")
-        nbformat.write(notebook, target / "teacher" / book.path.name)
-        notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        nbformat.write(notebook, target / "student" / book.path.name)
+        write_editions(book, target)
         (target / "slides" / f"{book.stem}.html").write_text(slides(book), encoding="utf-8")
     print(f"{len(found)} notebooks for students, for teachers and as slides in {target}")
 
 
-def slides(book, data="digits", live=None):
-    """One page of slides: the question, the room's questions, each section's first words and its figures.
+def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None) -> str:
+    """One page of slides: the question, the questions for the room, the start of each section, and the figures.
 
-    Arrow keys, Page Up and Down, Home and End move; without a script the slides stand one below the other.
-    `live`, where explorers stand beside the slides, gives the link to the one that a saved picture shows.
+    Arrow keys, Page Up and Down, Home and End move; without JavaScript the slides stand one below the other.
+
+    Parameters
+    ----------
+    book : Book
+        The notebook.
+    explorers : callable, optional
+        Gives the live explorer for a saved state, if there are pages to link to.
     """
-
-    def still(finding, png):
-        return picture(png, finding) + (live(finding) if live else ""), finding
-
-    alts, first = passports(data), book.cells[0]
-    told = [f"<h1>{html.escape(book.title)}</h1>" + prose(f"**Question.** {book.question}")]
-    told += [prose(cell.source) for cell in book.cells if "questions" in tags(cell)]
-    for cells in groups(book.cells):
-        cell = cells[0]
-        if {"questions", "exercise", "solution"} & set(tags(cell)) or cell is first:
-            continue
-        if cell.cell_type == "markdown":
-            told += [_lead(part) for part in re.split(r"(?m)^(?=## )", cell.source) if part.startswith("## ")]
-            told += [prose(cell.source)] if cell.id.startswith("task-") else []
-        else:
-            told += shown(cells, alts, still)
-    body = "".join(
-        f'<section tabindex="-1" aria-label="slide {k} of {len(told)}">{content}'
-        f'<p class="place">{k} / {len(told)}</p></section>\n'
-        for k, content in enumerate(told, 1)
-    )
-    return document(book.title, f"<main>\n{body}</main>", (STATIC / "slides.js").read_text(), "slides")
+    deck = [Output(html=markdown(f"# {book.title}\n\n**Question.** {book.question}"))]
+    deck += [Output(html=markdown(cell.source)) for cell in book.cells if "questions" in tags(cell)]
+    for block in blocks(book.cells[1:]):
+        if block.kind == "code":
+            deck += block.outputs
+        elif "task" in block.tags:
+            deck.append(Output(html=markdown(block.source)))
+        elif block.kind == "markdown" and "questions" not in block.tags:
+            deck += [Output(html=markdown(lead)) for lead in _leads(block.source)]
+    body = template().module.slides(deck, explorers)
+    return document(book.title, body, (STATIC / "slides.js").read_text(encoding="utf-8"), "slides")
 
 
-def _lead(section):
-    """A section's heading, first paragraph and displayed formulas; the rest is what a teacher says."""
-    heading, _, rest = section.partition("\n")
-    formulas = re.findall(r"\$\$.+?\$\$", rest, re.S)
-    lead = next((part for part in rest.split("\n\n") if part.strip() and "$$" not in part), "")
-    return prose("\n\n".join([heading, lead, *formulas]))
+def _leads(source: str) -> Iterator[str]:
+    """Each section's heading, first paragraph and displayed formulas; the rest is what a teacher says."""
+    for section in f"\n{source}".split("\n## ")[1:]:
+        heading, _, rest = section.partition("\n")
+        first = next((paragraph for paragraph in rest.split("\n\n") if paragraph.strip() and "$$" not in paragraph), "")
+        yield "\n\n".join([f"## {heading}", first, *(f"$${formula}$$" for formula in rest.split("$$")[1::2])])
 
 
-def explorers(runs=None):
-    """{page: (title, widgets)} of the live explorers, from trained runs; what is missing is trained."""
+def address(states: list[dict[str, Any]], runs: list[str]) -> tuple[str, str]:
+    """The page that shows saved explorers, and the part of its address after # that opens it in their state.
+
+    Parameters
+    ----------
+    states : list of dict
+        What ``Widget.saved_state`` gave, for one widget or for two side by side.
+    runs : list of str
+        Names of the runs on the page. There, one of several trainings of a loss is named with its seed; in the
+        notebook a single one is not.
+
+    Examples
+    --------
+    >>> address([{"page": "scores", "state": {"run": "IsoMax", "score": "msp"}}], ["Softmax (CE)", "IsoMax, seed 0"])
+    ('scores', 'run=IsoMax%2C+seed+0&score=msp')
+    """
+    fragment = {}
+    for k, saved in enumerate(states):
+        for name, value in saved["state"].items():
+            if name == "run":
+                value = next((run for run in runs if _same_run(run, value)), None)
+            if value is not None:
+                fragment[f"{k}.{name}" if k else name] = str(value).lower() if isinstance(value, bool) else value
+    return states[0]["page"] + "_pair" * (len(states) > 1), urlencode(fragment)
+
+
+def _same_run(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}, seed") or other.startswith(f"{one}, seed")
+
+
+def live_explorers(runs: str | Path | None = None) -> Live:
+    """The explorers of the site, from saved runs; what is missing is trained."""
     from ..config import Config
     from ..sweeps import fit_all, lesson
     from ..widgets import NormExplorer, Playground, ScoreExplorer, link
@@ -117,124 +120,59 @@ def explorers(runs=None):
     runs = runs or figures.settings().runs
     groups = lesson(Config(), ("softmax", "logitnorm"), 3, runs)
     others = [Config(loss=loss) for loss in ("meln", "isomax", "isomaxplus", "dismax", "dismax_fpr")]
-    others += [
-        Config(loss="meln", loss_options={"positive_temperature": True}),
-        Config(loss="isomaxplus", loss_options={"entropic_scale": 10 / math.sqrt(2)}),
-    ]  # DisMax's twin
+    others.append(Config(loss="meln", loss_options={"positive_temperature": True}))
+    # DisMax's twin: IsoMax+ at the scale that DisMax has at its start
+    others.append(Config(loss="isomaxplus", loss_options={"entropic_scale": 10 / math.sqrt(2)}))
     everything = [*groups["softmax"], *groups["logitnorm"], *fit_all(others, runs)]
-    pair = ScoreExplorer(everything), ScoreExplorer(everything)
-    pair[1].run = pair[1].choices["run"][3]  # LogitNorm beside softmax
-    link(*pair, *SHARED)
+    left, right = ScoreExplorer(everything), ScoreExplorer(everything)
+    right.run = right.choices["run"][len(groups["softmax"])]  # the first LogitNorm beside the first softmax
+    link(left, right, *SHARED)
     return {
         "scores": ("Scores of every loss", [ScoreExplorer(everything)]),
-        "scores_pair": ("Two losses side by side", pair),
+        "scores_pair": ("Two losses side by side", [left, right]),
         "norm": ("Norm and direction of one logit vector", [NormExplorer()]),
         "playground": ("A network in the plane", [Playground()]),
     }
 
 
-def site(target="site", notebooks=None, live=None, data="digits"):
-    """Write target/index.html, a page and slides per notebook, and the explorers' pages; returns the index.
+def site(
+    target: str | Path = "site", notebooks: str | Path | None = None, live: Live | None = None, data: str = "digits"
+) -> Path:
+    """Write a page and slides for each notebook, a page for each explorer, and ``target/index.html``.
 
-    Nothing in it is fetched from anywhere. `live` is what `explorers` gives.
+    Parameters
+    ----------
+    target : path
+    notebooks : path, optional
+        The folder of the notebooks, by default that of the repository.
+    live : dict, optional
+        What ``live_explorers`` gives.
+    data : str
+        The dataset whose saved pages, to which the notebooks link, are copied.
+
+    Returns
+    -------
+    pathlib.Path
+        The index.
     """
-    target, found, live = Path(target), books(notebooks), live or explorers()
+    target, found = Path(target), books(notebooks)
+    live = live or live_explorers()
     target.mkdir(parents=True, exist_ok=True)
     for name, (title, widgets) in live.items():
         widgets[0].to_html(target / f"{name}.html", *widgets[1:], title=title)
-    for page in figures.folder(data).glob("*.html"):  # the notebooks link to them
+    for page in figures.folder(data).glob("*.html"):
         shutil.copyfile(page, target / page.name)
-    names, alts = live["scores"][1][0].choices["run"], passports(data)
 
-    def place(finding):
-        page, state = address(finding, names)
-        return page, f"{page}.html#{html.escape(state)}"
+    def explorers(states: list[dict]) -> Explorer:
+        page, fragment = address(states, live["scores"][1][0].choices["run"])
+        return Explorer(live[page][0], f"{page}.html#{fragment}")
 
-    def alone(finding):
-        return f'<a href="{place(finding)[1]}">Open it alone: the address keeps every setting</a>'
-
-    def frame(finding, _):
-        page, here = place(finding)
-        return (
-            f'<iframe src="{here}" title="{html.escape(live[page][0])}" loading="lazy"></iframe>' + alone(finding)
-        ), finding
-
-    for k, book in enumerate(found):
-        nav = _navigation(found[k - 1] if k else None, found[k + 1] if k + 1 < len(found) else None, book)
-        body = "\n".join(_blocks(book, alts, frame))
-        (target / f"{book.stem}.html").write_text(
-            document(
-                book.title,
-                f'<a class="skip" href="#content">Skip to the text</a>\n{nav}\n'
-                f'<main id="content">\n{body}\n</main>\n{nav}',
-            ),
-            encoding="utf-8",
-        )
-        (target / f"{book.stem}_slides.html").write_text(slides(book, data, alone), encoding="utf-8")
+    for before, book, after in zip([None, *found], found, [*found[1:], None]):
+        body = template().module.page(book, before, after, list(blocks(book.cells)), explorers)
+        (target / f"{book.stem}.html").write_text(document(book.title, body), encoding="utf-8")
+        (target / f"{book.stem}_slides.html").write_text(slides(book, explorers), encoding="utf-8")
+    titles = {name: title for name, (title, _) in live.items()}
     index = target / "index.html"
-    index.write_text(_contents(found, live), encoding="utf-8")
+    index.write_text(document(TITLE, template().module.contents(TITLE, found, titles)), encoding="utf-8")
     print(f"{len(found)} notebooks and {len(live)} explorers as pages: open {index}")
     return index
-
-
-def _navigation(before, after, book):
-    def to(other, rel, text):
-        return f'<a href="{other.stem}.html" rel="{rel}">{text}</a>' if other else "<span></span>"
-
-    here = f'<span><a href="index.html">Contents</a> · <a href="{book.stem}_slides.html">Slides</a></span>'
-    links = [
-        to(before, "prev", before and f"← {html.escape(before.title)}"),
-        here,
-        to(after, "next", after and f"{html.escape(after.title)} →"),
-    ]
-    return f'<nav aria-label="notebooks">{"".join(links)}</nav>'
-
-
-def _blocks(book, alts, live):
-    for cells in groups(book.cells):
-        cell = cells[0]
-        if cell.cell_type == "markdown":
-            yield prose(cell.source)
-        elif "exercise" in tags(cell):
-            yield code(cell.source)
-        elif "solution" in tags(cell):
-            yield _folded("A solution", code(cell.source) + text_of(outputs(cell, {}, live)[1]))
-        else:
-            lines = "\n\n".join(each.source for each in cells).splitlines()
-            source = code("\n".join(lines))
-            yield source if len(lines) < 12 else _folded(f"The code, {len(lines)} lines", source)
-            yield from shown(cells, alts, live)
-
-
-def _folded(summary, content):
-    return f"<details><summary>{summary}</summary>{content}</details>"
-
-
-def _contents(found, live):
-    def item(stem, title, more=""):
-        return f'<li><a href="{stem}.html">{html.escape(title)}</a>{more}</li>'
-
-    def slides_and_question(book):
-        return f' (<a href="{book.stem}_slides.html">slides</a>){prose(book.question)}'
-
-    notebooks = "\n".join(
-        item(book.stem, re.sub(r"^\d+[. ·]+", "", book.title), slides_and_question(book)) for book in found
-    )
-    explorers = "\n".join(item(name, title) for name, (title, _) in live.items())
-    return document(
-        "What a network says about images it has never seen",
-        f"""<main>
-<h1>What a network says about images it has never seen</h1>
-<p>Eight notebooks on out-of-distribution detection, as pages: everything on them was computed, nothing is
-fetched. The explorers are alive without Python. To run the notebooks themselves, take the repository and type
-<code>make lab</code>.</p>
-<h2>Notebooks</h2>
-<ol>
-{notebooks}
-</ol>
-<h2>Explorers</h2>
-<ul>
-{explorers}
-</ul>
-</main>""",
-    )

@@ -11,7 +11,7 @@ import pytest
 from ood_helpers import __main__ as command
 from ood_helpers import tables
 from ood_helpers.config import Config
-from ood_helpers.course import html as render
+from ood_helpers.course.html import markdown
 
 
 def test_a_configurations_hash_depends_on_every_field():
@@ -75,7 +75,7 @@ def test_table_has_mean_deviation_n_and_convention():
 
 def test_a_hostile_name_in_a_table_is_text():
     name = "folder:<img src=x onerror=alert(1)> | $x$ `a` *b* [c](d) \\"
-    page = render.prose(tables.markdown({f"{name}\n": {name: [1.0], "$y$": [2.0]}}, "n = 1"))
+    page = markdown(tables.markdown({f"{name}\n": {name: [1.0], "$y$": [2.0]}}, "n = 1"))
     cells = [html.unescape(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", page)]
     assert cells == ["loss", name, "$y$", name, "1.0", "2.0"]
 

@@ -69,5 +69,5 @@ def test_predictions_are_counted_and_not_named():
     for answer, word in (({"a": "same"}, "keep the 2 lines"), ({"a": "same", "b": 1}, "1 of 2 lines have no answer")):
         with pytest.raises(Hint, match=word):
             check_predictions(answer, measured, "")
-    with pytest.raises(Hint, match="1 of 2 are right. Think."):
+    with pytest.raises(Hint, match=r"1 of 2 are right\. Think\."):
         check_predictions({"a": "same", "b": "same"}, measured, "Think.")

@@ -1,6 +1,7 @@
 """The static site in a real browser with the network off: pages, figures in words, explorers, slides."""
 
 import html
+import itertools
 import re
 import subprocess
 import sys
@@ -12,10 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from ood_helpers.course import html as render
 from ood_helpers.course import site as course
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
-from ood_helpers.widgets import page as pages
 
 ROOT = Path(__file__).parents[2]
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -41,6 +40,14 @@ def built(tmp_path_factory):
     return course.site(tmp_path_factory.mktemp("site"), ROOT / "notebooks", live).parent
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What `make course` writes."""
+    target = tmp_path_factory.mktemp("course")
+    course.course(target, ROOT / "notebooks")
+    return target
+
+
 class Elements(HTMLParser):
     """All start tags of a page, with their attributes."""
 
@@ -61,6 +68,18 @@ def pages_of(folder):
 
 
 # Without a browser
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_solution(made, stem):
+    page = (made / "slides" / f"{stem}.html").read_text(encoding="utf-8")
+    cells = nbformat.read(ROOT / f"notebooks/{stem}.ipynb", 4).cells
+    pictures = sum("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
+    assert page.count("<img ") == pictures and page.count("<section") > pictures
+    assert "Question.</strong>" in page and "Questions for the room" in page
+    assert "def " not in page and "A solution" not in page
+    tasks = [cell.source.split("**")[1] for cell in cells if "task" in cell.metadata.get("tags", ())]
+    assert tasks and all(f"<strong>{task}</strong>" in page for task in tasks)
 
 
 def test_every_notebook_has_its_page_and_its_slides_and_all_links_lead_somewhere(built):
@@ -89,17 +108,16 @@ def test_every_picture_is_told_in_words_with_its_numbers_and_has_a_caption(built
         assert pictures
         for each in pictures:
             assert len(each["alt"]) > 30 and re.search(r"\d", each["alt"]), each["alt"]
-            assert "in the text below" not in each["alt"]  # each has its passport
+            assert "in the text below" not in each["alt"]  # save_figure described it
         captions_ = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.S)
         assert len(captions_) == text.count("<figure>") >= len(pictures)
         assert all(re.search(r"\d", caption) for caption in captions_)
-        assert not {html.escape(each["alt"]) for each in pictures} & set(captions_)  # a finding, not the picture again
 
 
 def test_explorers_stand_where_the_notebooks_have_them_and_begin_in_their_state(built):
     frames = {stem: Elements((built / f"{stem}.html").read_text(encoding="utf-8")).of("iframe") for stem in STEMS}
     assert sum(map(len, frames.values())) >= 6 and all(frames[stem] for stem in STEMS[:6])
-    for each in sum(frames.values(), []):
+    for each in itertools.chain(*frames.values()):
         assert "=" in each["src"].partition("#")[2] and each["title"]
 
 
@@ -110,57 +128,6 @@ def test_formulas_are_mathml_and_none_is_left_as_source(built):
         assert "oodformula" not in text and "$" not in plain, stem
         commands = re.findall(r"<m[ion][^>]*>\\\w+<", text)
         assert not commands, commands
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("`$x$` and $y$", "<code>$x$</code>"),
-        ("[next](02_growing.ipynb)", 'href="02_growing.html"'),
-        ("| $a$ |\n|---|\n| $\\lVert b\\rVert$ |", "<table>"),
-        ("<script>alert(1)</script>", "&lt;script&gt;"),
-    ],
-)
-def test_prose(text, expected):
-    assert expected in render.prose(text)
-
-
-def test_a_hostile_name_in_an_output_is_text():
-    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("stream", name="stdout", text="<img src=x>")])
-    assert "<img" not in "".join(render.shown([cell], {}, None))
-
-
-def luminance(color):
-    channels = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return np.dot([0.2126, 0.7152, 0.0722], linear)
-
-
-def test_every_colour_stands_out_from_its_paper_in_both_themes():
-    style = (render.STATIC / "course.css").read_text()
-    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)]
-    assert len(themes) == 2
-    for theme in themes:
-        for ink in ("ink", "soft", "link", "keyword", "text", "number", "note"):
-            for paper in ("paper", "panel"):
-                low, high = sorted((luminance(theme[ink]), luminance(theme[paper])))
-                assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
-
-
-def test_an_address_is_read_from_a_finding():
-    runs = ["Softmax (CE), seed 0", "IsoMax"]
-    said = "seed 0, Negative entropy: at threshold -1, 95.2 % of ID and 1.0 % of near are accepted; AUROC 1."
-    two = "\n".join(f"{name}, {said}" for name in ("Softmax (CE)", "IsoMax"))
-    page, state = render.address(two, runs)
-    assert page == "scores_pair"
-    assert state.startswith("run=Softmax+%28CE%29%2C+seed+0&score=entropy&ood=near&1.run=IsoMax&")
-    alone = "Softmax (CE), Energy: at threshold 3, 95.2 % of ID and 1.0 % of near are accepted; AUROC 1."
-    assert render.address(alone, runs)[1].startswith("run=Softmax+%28CE%29%2C+seed+0&score=energy")
-    for widget, name in ((NormExplorer(loss="meln"), "norm"), (Playground(x=-3.0), "playground")):
-        page, state = render.address(widget.finding(), runs)
-        assert page == name and "loss=" in state
-    with pytest.raises(ValueError, match="no page is known"):
-        render.address("a picture", runs)
 
 
 def test_command_line_names_its_targets(tmp_path):
@@ -179,6 +146,29 @@ def test_citation_agrees_with_the_package():
     assert citation["cff-version"] == "1.2.0" and f'version = "{citation["version"]}"' in project
     assert citation["license"] == "MIT" and citation["title"] and citation["authors"] and citation["message"]
     assert all(each["url"].startswith("https://arxiv.org/abs/") for each in citation["references"])
+
+
+RUNS = ["Softmax (CE), seed 0", "IsoMax", "MELN, T > 0"]
+
+
+@pytest.mark.parametrize(
+    "states, page, fragment",
+    [
+        (
+            [{"run": "Softmax (CE)", "score": "energy", "threshold": None}],
+            "scores",
+            "run=Softmax+%28CE%29%2C+seed+0&score=energy",
+        ),
+        (
+            [{"run": "IsoMax, seed 2", "log_scale": True}, {"run": "unknown", "ood": "far"}],
+            "scores_pair",
+            "run=IsoMax&log_scale=true&1.ood=far",
+        ),
+    ],
+)
+def test_an_address_opens_a_page_in_a_saved_state(states, page, fragment):
+    saved = [{"page": "scores", "state": state} for state in states]
+    assert course.address(saved, RUNS) == (page, fragment)
 
 
 # In Chromium

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from ood_helpers.bench import explorer_latency as latency
-from ood_helpers.course import html as render
+from ood_helpers.course import html
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
 
 ROOT = Path(__file__).parents[2]
@@ -299,7 +299,7 @@ REACH_OUT = """async () => {
     [
         lambda path: made().to_html(path),
         lambda path: path.write_text(
-            render.document("A page", "<p>of the site</p>", "document.body.dataset.alive = 1")
+            html.document("A page", "<p>of the site</p>", "document.body.dataset.alive = 1")
         ),
     ],
     ids=["explorer", "site"],

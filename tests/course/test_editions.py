@@ -1,0 +1,104 @@
+"""Students' and teachers' notebooks, and what must never happen to them."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_output
+
+from ood_helpers.course.editions import books, write_editions
+
+ROOT = Path(__file__).parents[2]
+BOOKS = {book.stem: book for book in books(ROOT / "notebooks")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    target = tmp_path_factory.mktemp("course")
+    for book in BOOKS.values():
+        write_editions(book, target)
+    return target
+
+
+@pytest.mark.parametrize("stem", BOOKS)
+def test_students_get_blanks_without_solutions_and_outputs_and_teachers_get_all(made, stem):
+    student, teacher = (nbformat.read(made / kind / f"{stem}.ipynb", 4) for kind in ("student", "teacher"))
+    nbformat.validate(student)
+    source = json.dumps(BOOKS[stem].cells).replace("](../figures/", "](../../figures/")
+    assert json.dumps(teacher.cells) == source
+    solutions = [cell for cell in BOOKS[stem].cells if "solution" in cell.metadata.get("tags", ())]
+    wanted = [cell.id for cell in BOOKS[stem].cells if cell not in solutions]
+    assert [cell.id for cell in student.cells] == wanted and solutions
+    code = [cell for cell in student.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    text = (made / f"student/{stem}.ipynb").read_text(encoding="utf-8")
+    assert not [cell.id for cell in solutions if json.dumps(cell.source.strip())[1:-1] in text]
+
+
+@pytest.mark.parametrize("stem", BOOKS)
+def test_a_notebook_has_a_title_a_question_and_questions_for_the_room(stem):
+    book = BOOKS[stem]
+    assert book.title and "\n" not in book.title and "?" in book.question
+    assert sum("questions" in cell.metadata.get("tags", ()) for cell in book.cells) == 1
+
+
+def test_no_notebooks_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="there is no notebook in"):
+        books(tmp_path)
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A notebook with one exercise."""
+    cells = [
+        nbformat.v4.new_markdown_cell("# 1. Title\n\n**Question.** Why?"),
+        nbformat.v4.new_code_cell("answer = ..."),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_title.ipynb")
+    (book,) = books(tmp_path)
+    return book
+
+
+def answer(path, text):
+    notebook = nbformat.read(path, 4)
+    notebook.cells[1].source = text
+    nbformat.write(notebook, path)
+
+
+def test_an_answered_notebook_is_never_overwritten(book, tmp_path, capsys):
+    path = tmp_path / "course/student/01_title.ipynb"
+    write_editions(book, tmp_path / "course")
+    answer(path, "answer = 42")
+    answered = path.read_bytes()
+    write_editions(book, tmp_path / "course")  # nothing new: nothing is written
+    assert path.read_bytes() == answered and len(list(path.parent.iterdir())) == 1 and capsys.readouterr().out == ""
+    for number, new in ((2, "second"), (3, "third")):
+        book.cells[1].source = f"{new} = ..."
+        write_editions(book, tmp_path / "course")
+        assert path.read_bytes() == answered
+        assert f"is left as it is; the new version is 01_title_{number}.ipynb" in capsys.readouterr().out
+        later = path.with_name(f"01_title_{number}.ipynb")
+        assert f"{new} = ..." in later.read_text()
+        answer(later, "answer = 43")
+
+
+def test_a_notebook_of_unknown_origin_counts_as_answered(book, tmp_path):
+    path = tmp_path / "course/student/01_title.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(book.path.read_bytes())
+    before = path.read_bytes()
+    write_editions(book, tmp_path / "course")
+    assert path.read_bytes() == before and path.with_name("01_title_2.ipynb").exists()
+
+
+def test_a_notebook_that_was_only_run_is_replaced_by_a_new_version(book, tmp_path, capsys):
+    path = tmp_path / "course/student/01_title.ipynb"
+    write_editions(book, tmp_path / "course")
+    notebook = nbformat.read(path, 4)
+    notebook.cells[1].outputs = [new_output("stream", name="stdout", text="ran\n")]
+    nbformat.write(notebook, path)
+    book.cells[1].source = "new = ..."
+    write_editions(book, tmp_path / "course")
+    assert "new = ..." in path.read_text() and len(list(path.parent.iterdir())) == 1
+    assert capsys.readouterr().out == ""
