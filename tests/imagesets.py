@@ -28,3 +28,6 @@ def partition(imageset):
 
 def split_sizes(imageset):
     return {split: len(index) for split, index in imageset.splits.items()}
+
+
+LIKE = make_set([0, 1], (3, 32, 32), "like")

@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -112,25 +112,6 @@ def _format_names(names):
     return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
-_recent: dict = {}
-
-
-def cached(key: tuple, load: Callable[[], tuple]) -> tuple:
-    """The result of ``load()``, or the earlier one for ``key``: a sweep asks for the same sets in every training.
-
-    Results are tuples that begin with a tensor of pixels. The most recent ones are retained, up to
-    ``imageset.IN_MEMORY`` bytes in total; memory-mapped ones take no memory and are not counted.
-    """
-    _recent[key] = _recent.pop(key, None) or load()
-    result, total = _recent[key], 0
-    for earlier in reversed(list(_recent)):
-        size = _recent[earlier][0].numel()
-        total += size if size <= imageset.IN_MEMORY else 0
-        if total > imageset.IN_MEMORY:
-            del _recent[earlier]
-    return result
-
-
 def decode(
     paths: Sequence[str | Path], what: str, root: Path, size: tuple[int, int] | None = None, crop: bool = False
 ) -> tuple[Tensor, list[int]]:
@@ -150,7 +131,7 @@ def decode(
     decoded : positions in ``paths`` of the n files that could be read
     """
     stamps = tuple((os.fspath(path), os.stat(path).st_mtime_ns) for path in paths)  # a changed file is decoded again
-    images, decoded = cached((stamps, str(root), size, crop), lambda: _decode(stamps, what, root, size, crop))
+    images, decoded = imageset.cached((stamps, str(root), size, crop), lambda: _decode(stamps, what, root, size, crop))
     return images, decoded
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +61,25 @@ class LazySubset:
 def subset(images: Tensor | LazySubset, index: Tensor) -> Tensor | LazySubset:
     """``images[index]``: a copy, or a ``LazySubset`` of a set that is larger than ``IN_MEMORY``."""
     return LazySubset(images, index) if images.numel() > IN_MEMORY else images[index]
+
+
+_recent: dict = {}
+
+
+def cached(key: tuple, load: Callable[[], tuple]) -> tuple:
+    """The result of ``load()``, or the earlier one for ``key``: a sweep asks for the same sets in every training.
+
+    Results are tuples that begin with a tensor of pixels. The most recent ones are retained, up to
+    ``IN_MEMORY`` bytes in total; memory-mapped ones take no memory and are not counted.
+    """
+    _recent[key] = _recent.pop(key, None) or load()
+    result, total = _recent[key], 0
+    for earlier in reversed(list(_recent)):
+        size = _recent[earlier][0].numel()
+        total += size if size <= IN_MEMORY else 0
+        if total > IN_MEMORY:
+            del _recent[earlier]
+    return result
 
 
 @dataclass(frozen=True, eq=False)

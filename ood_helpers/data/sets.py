@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import folders, synthetic
-from .downloads import Archive, Torchvision, UserProvided
 from .imageset import Arrays, ImageSet, subset
+from .sources import Archive, Torchvision, UserProvided
 
 MIN_PER_CLASS = 5  # five stratified folds then give each split at least one image of every class
 

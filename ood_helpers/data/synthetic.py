@@ -1,4 +1,8 @@
-"""Synthetic images: far OOD sets that need no download, and outliers made from ID images alone."""
+"""Synthetic images: far OOD sets that need no download, and outliers made from ID images alone.
+
+The far sets are functions of the images' shape (C, H, W), with C = 1 or 3, that return the images, uint8
+(N, C, H, W), their labels, int64 (N,), and the names of the classes.
+"""
 
 from functools import lru_cache
 from pathlib import Path
@@ -30,14 +34,6 @@ def letters(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor, tuple[str, ...
     pixels, scaled to fill its box and centred. Below 16 pixels the box is the whole image (as in the digits), from 16
     pixels on it is 20/28 of it (as in MNIST). Upper and lower case share a class. Grey sets get white on black, colour
     sets a random ink on a random paper, because a black margin alone would tell letters from photographs.
-
-    Parameters
-    ----------
-    shape : (C, H, W) with C = 1 or 3
-
-    Returns
-    -------
-    Images, uint8 (714, C, H, W); labels, int64 (714,); class names, the upper-case letters.
     """
     images, labels, classes = _letters(shape)
     return images.clone(), labels.clone(), classes
@@ -83,15 +79,6 @@ def patches(shape: tuple[int, int, int], count: int = 1000) -> tuple[Tensor, Ten
 
     A crop is at most a third of the photograph high. Flat crops such as bare sky (standard deviation below 16 of 255)
     are drawn again.
-
-    Parameters
-    ----------
-    shape : (C, H, W) with C = 1 (converted to grey) or 3
-    count : number of images
-
-    Returns
-    -------
-    Images, uint8 (count, C, H, W); labels, int64 (count,); class names, the two photographs.
     """
     images, labels, classes = _patches(shape, count)
     return images.clone(), labels.clone(), classes

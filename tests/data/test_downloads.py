@@ -1,4 +1,4 @@
-"""Downloads, against a server on the loopback that serves small archives in the true layouts."""
+"""Downloads, against a server on the loopback: resumed, verified, unpacked inside their folder."""
 
 import io
 import os
@@ -8,25 +8,13 @@ import threading
 import time
 import zipfile
 
-import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from loopback import picture, pixels, tar, zipped
+from imagesets import LIKE
+from loopback import picture, tar, zipped
 
 from ood_helpers import data
-from ood_helpers.data import imageset
-from ood_helpers.data.downloads import Archive, UserProvided
-
-LIKE = data.ImageSet(
-    "like", torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"), {"test": torch.arange(2)}
-)
-ODIN = {
-    "lsun_crop": "LSUN/test",
-    "lsun_resize": "LSUN_resize/LSUN_resize",
-    "tinyimagenet_crop": "Imagenet/test",
-    "tinyimagenet_resize": "Imagenet_resize/Imagenet_resize",
-}
 
 
 def lsun(count=4):
@@ -35,98 +23,6 @@ def lsun(count=4):
 
 def names(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-# The archives' true layouts
-
-
-@pytest.mark.parametrize("name", ODIN)
-def test_odins_archives(name, offer, tmp_path, caplog, capsys):
-    size = (36, 36) if name.endswith("crop") else (32, 32)
-    files = [picture(size=size) for _ in range(3)]
-    offer(name, tar({f"{ODIN[name]}/{i}.png": file for i, file in enumerate(files)}))
-    found = data.load_ood(name, LIKE, tmp_path)
-    assert found.shape == (3, 32, 32) and found.classes == ("images",)
-    for image, file in zip(found.images, files):  # the larger ones are cut, not scaled
-        cut = (slice(2, 34), slice(2, 34)) if name.endswith("crop") else ()
-        np.testing.assert_array_equal(image.permute(1, 2, 0), pixels(file)[cut])
-    assert ("cropped to 32 x 32 from 36 x 36" in caplog.text) == name.endswith("crop")
-    progress = capsys.readouterr().err
-    assert "LSUN" in progress or "Imagenet" in progress
-    with pytest.raises(ValueError, match="no class folders"):
-        data.load(name, tmp_path)
-
-
-def test_imagenet_o(offer, tmp_path):
-    files = {
-        f"imagenet-o/{wnid}/{i}.JPEG": picture("JPEG", (300, 280))
-        for wnid in ("n01443537", "n02219486")
-        for i in range(2)
-    }
-    offer("imagenet_o", tar(files | {"imagenet-o/README.txt": b"hello"}, "w"))
-    found = data.load_ood("imagenet_o", LIKE, tmp_path)
-    assert found.classes == ("n01443537", "n02219486") and found.labels.tolist() == [0, 1, 0, 1]
-    assert found.shape == (3, 32, 32)
-
-
-def tiny_imagenet():
-    files = {
-        f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{i}.JPEG": picture("JPEG", (64, 64))
-        for wnid in ("n01443537", "n01629819")
-        for i in range(10)
-    }
-    files |= {f"tiny-imagenet-200/train/{wnid}/{wnid}_boxes.txt": b"x" for wnid in ("n01443537", "n01629819")}
-    files |= {f"tiny-imagenet-200/val/images/val_{i}.JPEG": picture("JPEG", (64, 64)) for i in range(4)}
-    notes = "".join(
-        f"val_{i}.JPEG\t{wnid}\t0\t32\t44\t62\n"
-        for i, wnid in enumerate(("n01629819", "n01443537", "n01629819", "../../../out"))
-    )
-    return files | {
-        "tiny-imagenet-200/val/val_annotations.txt": notes.encode(),
-        "tiny-imagenet-200/test/images/test_0.JPEG": picture("JPEG", (64, 64)),
-        "tiny-imagenet-200/words.txt": b"n01443537\tgoldfish",
-    }
-
-
-def test_tiny_imagenet(offer, tmp_path, caplog):
-    files = tiny_imagenet()
-    offer("tiny_imagenet", zipped(files))
-    found = data.load("tiny_imagenet", tmp_path)
-    assert found.classes == ("n01443537", "n01629819") and found.shape == (3, 64, 64)
-    assert [len(found.splits[part]) for part in ("train", "validation", "test")] == [18, 2, 3]
-    images, labels = found.split("test")
-    assert labels.tolist() == [0, 1, 1]  # by the annotations; the fourth names no class
-    expected = pixels(files["tiny-imagenet-200/val/images/val_1.JPEG"])
-    np.testing.assert_array_equal(images[0].permute(1, 2, 0), expected)
-    assert not caplog.records  # nothing scaled
-    assert len(data.load_ood("tiny_imagenet", LIKE, tmp_path).images) == 3
-    assert not list(tmp_path.rglob("out"))
-
-
-def test_sets_that_only_the_user_has(tmp_path, caplog):
-    for name, said in (("isun", "iSUN's images"), ("imagenet", "your own copy, train/ and val/")):
-        sentence = f"{name} cannot be downloaded; put {said}.* into .*{name}$"
-        with pytest.raises(FileNotFoundError, match=sentence):
-            data.load_ood(name, LIKE, tmp_path)
-    for path, count in (
-        ("isun/a", 2),
-        ("imagenet/train/n01", 10),
-        ("imagenet/train/n02", 10),
-        ("imagenet/val/n01", 2),
-        ("imagenet/val/n02", 1),
-    ):
-        (tmp_path / path).mkdir(parents=True)
-        for i in range(count):
-            (tmp_path / path / f"{i}.JPEG").write_bytes(picture("JPEG", (320, 270)))
-    assert len(data.load_ood("isun", LIKE, tmp_path).images) == 2
-    imagenet = data.load("imagenet", tmp_path)
-    assert imagenet.shape == (3, 256, 256) and len(imagenet.splits["test"]) == 3
-    assert "scaled and cropped to 256 x 256 from 320 x 270" in caplog.text
-    assert data.load_ood("imagenet", LIKE, tmp_path).images.shape == (3, 3, 32, 32)
-    assert data.ood_names("imagenet")[0] == "imagenet_o"
-
-
-# Downloads that fail, and how they go on
 
 
 def test_a_set_is_downloaded_once(server, offer, tmp_path):
@@ -272,16 +168,3 @@ def test_a_links_target_in_a_zip_is_only_text(offer, tmp_path):
         assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 1
     written = tmp_path / "lsun_resize" / "unpacked" / "LSUN" / "link.png"
     assert not written.is_symlink() and written.read_text() == "/etc/passwd"
-
-
-def test_the_table_names_every_set():
-    """The papers' sets are here, archives with an address and an MD5, and none is its own OOD set."""
-    archives = {name for name, row in data.SETS.items() if isinstance(row.source, Archive)}
-    assert archives == {*ODIN, "imagenet_o", "tiny_imagenet"}
-    for name in archives:
-        source = data.SETS[name].source
-        assert source.url.startswith("http") and len(bytes.fromhex(source.md5)) == 16
-    assert {name for name, row in data.SETS.items() if isinstance(row.source, UserProvided)} == {
-        *("isun", "imagenet", "imagenet_resize", "imagenet_crop")
-    }
-    assert imageset.IN_MEMORY == 2**31

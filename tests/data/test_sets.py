@@ -11,12 +11,6 @@ from imagesets import make_set, partition
 from sklearn.datasets import load_digits
 
 from ood_helpers import data
-from ood_helpers.data import imageset
-
-LETTER_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 6, 11)]
-
-
-# Digits and the parts of a set
 
 
 def test_digits_are_scikit_learns(digits):
@@ -30,7 +24,7 @@ def test_digits_are_scikit_learns(digits):
     np.testing.assert_allclose(digits.near.images[:, 0] * (16 / 255), source.images[~known], atol=0.04)
 
 
-def test_parts_are_fixed_disjoint_and_stratified(digits):
+def test_splits_are_fixed_disjoint_and_stratified(digits):
     again = data.load("digits")
     assert partition(digits) and list(digits.splits) == ["train", "validation", "test"]
     for split, index in digits.splits.items():
@@ -60,19 +54,6 @@ def test_known_keeps_the_first_classes_and_holds_out_the_rest():
             data.load("digits", known=known)
 
 
-def test_classes_kept_out_of_a_set_larger_than_memory_are_not_copied(digits, monkeypatch):
-    monkeypatch.setattr(imageset, "IN_MEMORY", 50_000)  # bytes; the digits are 115,008
-    large = data.load("digits")
-    for mine, theirs in ((large, digits), (large.near, digits.near)):
-        assert isinstance(mine.images, data.LazySubset) and mine.shape == theirs.shape
-        assert torch.equal(mine.images[0:], theirs.images) and torch.equal(mine.labels, theirs.labels)
-        assert mine.images[:] is mine.images and mine.images.numel() == theirs.images.numel()
-        for split in mine.splits:
-            images, labels = mine.split(split)
-            assert torch.equal(torch.cat([*images.split(50)]), theirs.images[theirs.splits[split]])
-            assert torch.equal(labels, theirs.labels[theirs.splits[split]])
-
-
 def test_default_ood_names_need_no_loading():
     assert data.ood_names("digits") == ("near", "letters", "patches", "noise")
     assert data.ood_names("digits", known=10) == data.ood_names("mnist") == ("letters", "patches", "noise")
@@ -92,32 +73,6 @@ def test_unknown_names_list_the_known(digits):
         data.load_ood("digits", digits)
     with pytest.raises(ValueError, match="no held-out classes"):
         data.load_ood("near", data.load("digits", known=10))
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"images": torch.zeros(4, 8, 8, dtype=torch.uint8)}, "images must be uint8 of shape"),
-        ({"images": torch.zeros(4, 1, 8, 8)}, "images must be uint8 of shape"),
-        ({"images": torch.zeros(4, 2, 8, 8, dtype=torch.uint8)}, "images must be uint8 of shape"),
-        ({"labels": torch.tensor([0, 1, 2])}, r"labels must be int64 of shape \(4,\)"),
-        ({"labels": torch.tensor([0, 1, 2, 3])}, r"labels must lie in 0..2, got 0..3"),
-        ({"labels": torch.tensor([0, 1, 2, -1])}, r"labels must lie in 0..2, got -1..2"),
-        ({"splits": {"test": torch.tensor([4])}}, "split 'test' is empty or points outside"),
-        ({"splits": {"test": torch.tensor([], dtype=torch.int64)}}, "split 'test' is empty or points outside"),
-    ],
-)
-def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
-    whole = {
-        "name": "four",
-        "images": torch.zeros(4, 1, 8, 8, dtype=torch.uint8),
-        "labels": torch.tensor([0, 1, 2, 0]),
-        "classes": ("a", "b", "c"),
-        "splits": {"test": torch.arange(4)},
-    }
-    data.ImageSet(**whole)
-    with pytest.raises(ValueError, match=f"four: {message}"):
-        data.ImageSet(**whole | change)
 
 
 @given(st.lists(st.integers(8, 30), min_size=2, max_size=5), st.integers(2, 8), st.integers(0, 3))
