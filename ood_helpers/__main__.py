@@ -165,7 +165,7 @@ def bench(args):
 
             options = dict(zip(("images", "labels"), load(args.data).split("train")))
         found = tasks[name](device, **options)
-        print(benchmarks.text(found))
+        print(benchmarks.format_rows(found))
         record["rows"] += found
     if args.json:
         Path(args.json).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,20 +1,25 @@
-"""How time and memory grow with the work: heads with classes, metrics with scores, training with batch and width."""
+"""Growth of time and memory: heads with classes, metrics with scores, training with batch size and width."""
 
+import json
 import statistics
+import tempfile
 import tracemalloc
+from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from .. import losses, metrics, models
-from .speed import interleave, machine, our_epoch, photographs
+from .speed import Row, interleave, machine, make_epoch, photographs
 
 
-def extra(function, device):
-    """Bytes that its tensors and arrays held at most, beyond those that were there before."""
+def peak_memory_bytes(function: Callable, device: str) -> int:
+    """The most bytes that tensors and arrays of ``function`` occupied at once."""
     if device != "cpu":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -25,45 +30,51 @@ def extra(function, device):
         function()
         arrays = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    changes = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    changes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
+    with tempfile.TemporaryDirectory() as directory:
+        trace = Path(directory) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = [event for event in json.loads(trace.read_text())["traceEvents"] if event["name"] == "[memory]"]
+    changes = [event["args"]["Bytes"] for event in sorted(events, key=lambda event: event["ts"])]
     return arrays + max(accumulate(changes), default=0)
 
 
-def measure(device):
-    """Time and memory as the work grows, drawn as figures/bench/scaling.* on axes where in proportion is straight."""
+def _head_step(device: str, loss: str, classes: int) -> Callable:
+    recipe = losses.recipe(loss)
+    classifier = recipe.head(512, classes).to(device)
+    criterion, targets = recipe.criterion(classifier).to(device), torch.randint(classes, (128,), device=device)
+    x = torch.randn(128, 512, device=device, requires_grad=True)
+    return lambda: criterion(classifier(x), targets).backward()
 
-    def head(loss, classes):
-        recipe = losses.recipe(loss)
-        classifier = recipe.head(512, classes).to(device)
-        criterion, targets = recipe.criterion(classifier).to(device), torch.randint(classes, (128,), device=device)
-        x = torch.randn(128, 512, device=device, requires_grad=True)
-        return lambda: criterion(classifier(x), targets).backward()
 
-    def scores(count):
-        pair = np.random.default_rng(0).standard_normal((2, count // 2), dtype=np.float32)
-        return lambda: metrics.detection(*pair)
+def _metrics_call(count: int) -> Callable:
+    id_scores, ood_scores = np.random.default_rng(0).standard_normal((2, count // 2), dtype=np.float32)
+    return partial(metrics.detection, id_scores, ood_scores)
 
-    def step(batch, width):
-        network = models.Network(*models.resnet(3, blocks=(2, 2, 2, 2), width=width), nn.Linear, 10, 3)
-        return our_epoch(network, *photographs(batch), batch, device)
 
-    decades, found = [10**power for power in range(1, 9)], []
-    for task, lines, sizes in (
-        (
-            "classes of a head, 128 x 512",
-            {loss: partial(head, loss) for loss in ("isomax", "isomaxplus", "dismax")},
-            decades[:4],
-        ),
-        ("scores of metrics.detection", {"ID and OOD": scores}, decades[3:]),
-        ("images per step, ResNet-18 of width 16", {"training": partial(step, width=16)}, (32, 64, 128, 256, 512)),
-        ("width of ResNet-18, 128 images", {"training": partial(step, 128)}, (8, 16, 32, 64)),
-    ):
-        place = "cpu" if scores in lines.values() else device
+def _training_step(device: str, batch: int, width: int) -> Callable:
+    network: nn.Module = models.Network(*models.resnet(3, blocks=(2, 2, 2, 2), width=width), nn.Linear, 10, 3)
+    return make_epoch(network, *photographs(batch), batch, device)
+
+
+def measure(device: str) -> list[Row]:
+    """Time and memory as the work grows; drawn as figures/bench/scaling.* on logarithmic axes."""
+    powers, rows = [10**exponent for exponent in range(1, 9)], []
+    heads: dict[str, Callable] = {
+        loss: partial(_head_step, device, loss) for loss in ("isomax", "isomaxplus", "dismax")
+    }
+    batches: dict[str, Callable] = {"training": partial(_training_step, device, width=16)}
+    widths: dict[str, Callable] = {"training": partial(_training_step, device, 128)}
+    tasks: tuple[tuple[str, str, dict[str, Callable], Any], ...] = (
+        ("classes of a head, 128 x 512", device, heads, powers[:4]),
+        ("scores of metrics.detection", "cpu", {"ID and OOD": _metrics_call}, powers[3:]),
+        ("images per step, ResNet-18 of width 16", device, batches, (32, 64, 128, 256, 512)),
+        ("width of ResNet-18, 128 images", device, widths, (8, 16, 32, 64)),
+    )
+    for task, where, lines, sizes in tasks:
         for name, make in lines.items():
             work = {size: make(size) for size in sizes}
-            ms = {size: 1e3 * statistics.median(times) for size, times in interleave(work, 3, place).items()}
-            found += [
+            ms = {size: 1e3 * statistics.median(times) for size, times in interleave(work, 3, where).items()}
+            rows += [
                 {
                     "task": task,
                     "line": name,
@@ -72,30 +83,29 @@ def measure(device):
                     "ms": ms[size],
                     "ratio": size / ms[size] * ms[sizes[0]] / sizes[0],
                     "peak": None,
-                    "mib": extra(work[size], place) / 2**20,
+                    "mib": peak_memory_bytes(work[size], where) / 2**20,
                 }
                 for size in sizes
             ]
-    draw(found, machine(device))
-    return found
+    draw(rows, machine(device))
+    return rows
 
 
-def draw(found, machine):
-    """Time above memory, a column per task."""
+def draw(rows: list[Row], machine: dict[str, Any]) -> None:
+    """Time above memory, a column per task; a gray line shows growth in proportion to the size."""
     from matplotlib import pyplot as plt
 
     from ..figures import save_figure, style
     from ..plots import LOSS_STYLES, styles
 
     style()
-    tasks = list(dict.fromkeys(row["task"] for row in found))
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
     fig, axes = plt.subplots(2, len(tasks), figsize=(2.9 * len(tasks), 4.6), sharex="col")
     for column, task in zip(axes.T, tasks):
+        of_task = [row for row in rows if row["task"] == task]
         for ax, quantity, label in zip(column, ("ms", "mib"), ("time in ms", "extra memory in MiB")):
-            for name in dict.fromkeys(row["line"] for row in found if row["task"] == task):
-                x, y = zip(
-                    *[(row["size"], row[quantity]) for row in found if (row["task"], row["line"]) == (task, name)]
-                )
+            for name in dict.fromkeys(row["line"] for row in of_task):
+                x, y = zip(*[(row["size"], row[quantity]) for row in of_task if row["line"] == name])
                 plain = {"color": "black", "marker": "o", "label": name}
                 ax.plot(x, y, **styles([name])[name] if name in LOSS_STYLES else plain)
             ax.plot(x, np.multiply(x, y[-1] / x[-1]), color="gray", linestyle=":", label="in proportion")
@@ -104,7 +114,6 @@ def draw(found, machine):
             ax.xaxis.minorticks_off()
         column[1].set_xlabel(task)
     axes[0, 0].legend()
-    path = save_figure(
-        fig, "scaling", "bench", command="python -m ood_helpers bench scaling", machine=machine, rows=found
-    )
+    command = "python -m ood_helpers bench scaling"
+    path = save_figure(fig, "scaling", "bench", command=command, machine=machine, rows=rows)
     print(f"saved as {path}")

@@ -1,7 +1,7 @@
-"""How fast, against what people do today: alternatives take turns in one run, so that a busy machine slows them alike.
+"""Speed compared with named alternatives, which take turns in one run, so that a busy machine slows all of them.
 
-Every row gives the median time, the median of the ratios taken round by round, and the share of what this machine's
-own matrix products (or copies) reach in the same run.
+Every row has the median time, the median of the speed ratios of all rounds, and the share of the peak that matrix
+products (or copies) of this machine reach in the same run.
 """
 
 import os
@@ -9,22 +9,29 @@ import platform
 import re
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .. import loop, losses, metrics, models
 from ..data import synthetic
+from .baselines import BaselineTrainer, published_dismax_loss, pytorch_ood, scikit_learn
+
+Times = dict[str, list[float]]  # seconds per round of each alternative
+Row = dict[str, Any]
 
 
-def interleave(alternatives, rounds, device="cpu"):
-    """{name: [seconds per round]} of callables that take turns, after one round that is not counted."""
-    times = {name: [] for name in alternatives}
+def interleave(alternatives: dict[Any, Callable], rounds: int, device: str = "cpu") -> dict[Any, list[float]]:
+    """Time callables that take turns: ``{name: [seconds per round]}``, after one warm-up round."""
+    times: dict[Any, list[float]] = {name: [] for name in alternatives}
     for _ in range(rounds + 1):
         for name, function in alternatives.items():
             start = time.perf_counter()
@@ -35,14 +42,17 @@ def interleave(alternatives, rounds, device="cpu"):
     return {name: values[1:] for name, values in times.items()}
 
 
-def rows(task, times, unit=1.0, work=None, peak=None):
-    """A row per alternative: time in ms per ``unit``, how many times the first one's speed, share of the peak."""
+def make_rows(task: str, times: Times, n_units: int = 1, work: float | None = None, peak: float = 1.0) -> list[Row]:
+    """A row per alternative; its ``ratio`` is its speed relative to the first one.
+
+    A round of ``n_units`` takes ``work`` operations (or bytes), and ``peak`` is what the machine can do per second.
+    """
     first = next(iter(times.values()))
     return [
         {
             "task": task,
             "alternative": name,
-            "ms": 1e3 * statistics.median(values) / unit,
+            "ms": 1e3 * statistics.median(values) / n_units,
             "ratio": statistics.median(a / b for a, b in zip(first, values)),
             "peak": work / statistics.median(values) / peak if work else None,
         }
@@ -50,9 +60,9 @@ def rows(task, times, unit=1.0, work=None, peak=None):
     ]
 
 
-@cache  # of the machine, not of what is compared on it
-def peaks(device):
-    """Multiply-adds per second, counted as two operations, in float32 and bfloat16; bytes per second of a copy."""
+@cache  # the peaks depend on the machine only
+def peaks(device: str) -> dict[str, float]:
+    """Operations per second of float32 and bfloat16 products (a multiply-add is two); bytes per second of a copy."""
     a = torch.randn(2048, 2048, device=device)
     b, big = a.bfloat16(), torch.empty(2**26, dtype=torch.uint8, device=device)
     times = interleave({"float32": lambda: a @ a, "bfloat16": lambda: b @ b, "copy": lambda: big.clone()}, 8, device)
@@ -60,46 +70,11 @@ def peaks(device):
     return {name: operations[name] / min(values) for name, values in times.items()}
 
 
-class PlainLoop:
-    """What the papers' repositories do: a PIL image and its transforms at a time, float32, a number read per step."""
-
-    def __init__(self, network, criterion, images, labels, batch_size, device):
-        from PIL import Image
-        from torchvision import transforms
-
-        transform = transforms.Compose(
-            [transforms.RandomCrop(images.shape[-1], 4), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
-        )
-        arrays = images.permute(0, 2, 3, 1).numpy()
-        pairs = [(array, int(label)) for array, label in zip(arrays, labels)]
-        collate = torch.utils.data.default_collate
-        self.loader = torch.utils.data.DataLoader(
-            pairs,
-            batch_size,
-            shuffle=True,
-            drop_last=True,
-            num_workers=4 if device != "cpu" else 0,
-            collate_fn=lambda batch: collate([(transform(Image.fromarray(a)).float(), label) for a, label in batch]),
-        )
-        self.network, self.criterion, self.device = network.to(device), criterion, device
-        self.optimise = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-
-    def __call__(self):
-        loop.keep_memory(2**26)  # as much as the C library comes to keep by itself
-        self.network.train()
-        for batch, targets in self.loader:
-            loss = self.criterion(self.network(batch.to(self.device)), targets.to(self.device))
-            self.optimise.zero_grad()
-            loss.backward()
-            self.optimise.step()
-            loss.item()
-
-
-def our_epoch(network, images, labels, batch_size, device):
-    """An epoch as `fit` trains it, to be called again and again."""
+def make_epoch(network: nn.Module, images: Tensor, labels: Tensor, batch_size: int, device: str) -> Callable:
+    """A function that trains one epoch as ``fit`` does."""
     network.to(device, memory_format=torch.channels_last)
-    optimise = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
-    scheduler, generator = torch.optim.lr_scheduler.ConstantLR(optimise, 1.0), torch.Generator(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
+    scheduler, generator = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0), torch.Generator(device)
     criterion, images, labels = losses.LogitNormLoss(0.04), images.to(device), labels.to(device)
 
     def epoch():
@@ -107,7 +82,7 @@ def our_epoch(network, images, labels, batch_size, device):
         loop.one_epoch(
             network,
             criterion,
-            optimise,
+            optimizer,
             scheduler,
             images,
             labels,
@@ -120,128 +95,92 @@ def our_epoch(network, images, labels, batch_size, device):
     return epoch
 
 
-def photographs(count):
-    """Photographs of 32 pixels and labels for them, where none are given."""
+def photographs(count: int) -> tuple[Tensor, Tensor]:
+    """Photographs (count, 3, 32, 32) that come with scikit-learn, with arbitrary labels of ten classes."""
     return synthetic.patches((3, 32, 32), count)[0], torch.arange(count) % 10
 
 
-def train(device, images=None, labels=None, names=("wrn_16_2", "resnet18_w16"), batch_size=128, steps=4, rounds=5):
-    """Images per second of an epoch, ours against the plain loop, on photographs of 32 pixels."""
+def train(
+    device: str,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    names: tuple[str, ...] = ("wrn_16_2", "resnet18_w16"),
+    batch_size: int = 128,
+    steps: int = 4,
+    rounds: int = 5,
+) -> list[Row]:
+    """Milliseconds per image of a training epoch, ours against the baseline, on images of 32 pixels."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    count, found = steps * batch_size, []
-    if images is None:
+    count, rows = steps * batch_size, []
+    if images is None or labels is None:
         images, labels = photographs(count)
     images, labels = images[:count], labels[:count]
-    peak, autocast = peaks(device), loop.precision(torch.device(device))
+    autocast = loop.precision(torch.device(device))
+    peak = peaks(device)["bfloat16" if isinstance(autocast, torch.autocast) else "float32"]
+    criterion = losses.LogitNormLoss(0.04)
     for name in names:
-
-        def network():
-            return models.build(name, 10, (3, 32, 32), nn.Linear, 0.3 if "wrn" in name else 0.0)
-
-        criterion, plain = losses.LogitNormLoss(0.04), network()
-        for block in plain.modules():  # the papers' own dropout, not ours
+        build = partial(models.build, name, 10, (3, 32, 32), nn.Linear, 0.3 if "wrn" in name else 0.0)
+        plain = build()
+        for block in plain.modules():  # the papers' dropout instead of ours
             if isinstance(block, models.PreActivation):
-                block.dropout = nn.Dropout(0.3)
-        times = interleave(
-            {
-                "plain loop (PIL, float32)": PlainLoop(plain, criterion, images, labels, batch_size, device),
-                "ood_helpers": our_epoch(network(), images, labels, batch_size, device),
-            },
-            rounds,
-            device,
-        )
+                block.dropout = nn.Dropout(0.3)  # type: ignore[assignment]
+        alternatives: dict[str, Callable] = {
+            "plain loop (PIL, float32)": BaselineTrainer(plain, criterion, images, labels, batch_size, device),
+            "ood_helpers": make_epoch(build(), images, labels, batch_size, device),
+        }
+        times = interleave(alternatives, rounds, device)
         with FlopCounterMode(display=False) as counter:
-            criterion(network()(images[:2]), labels[:2]).backward()
-        found += rows(
-            f"train {name}, ms per image",
-            times,
-            count,
-            counter.get_total_flops() / 2 * count,
-            peak["bfloat16" if isinstance(autocast, torch.autocast) else "float32"],
-        )
-    return found
+            criterion(build()(images[:2]), labels[:2]).backward()
+        work = counter.get_total_flops() / 2 * count
+        rows += make_rows(f"train {name}, ms per image", times, count, work, peak)
+    return rows
 
 
-def authors_loss(features, prototypes, scale, targets):
-    """DisMax as published: every difference, then softmax and logarithm one after the other."""
-    distances = (
-        torch.cdist(F.normalize(features), F.normalize(prototypes), compute_mode="donot_use_mm_for_euclid_dist")
-        / 2**0.5
-    )
-    distances = scale.abs() * distances
-    probabilities = (-10 * (distances + distances.mean(1, keepdim=True))).softmax(1)
-    return -probabilities[range(len(targets)), targets].log().mean()
-
-
-def heads(device, sizes=((128, 512, 10), (128, 512, 100), (256, 512, 1000), (256, 2048, 1000)), rounds=15):
-    """Forward and backward of the DisMax head and its loss."""
-    found, peak = [], peaks(device)["float32"]
-    for batch, dim, classes in sizes:
-        x = torch.randn(batch, dim, device=device, requires_grad=True)
-        targets = torch.randint(classes, (batch,), device=device)
-        head = losses.DisMaxLossFirstPart(dim, classes).to(device).train()
-        criterion, linear = losses.DisMaxLossSecondPart(head, None), nn.Linear(dim, classes, device=device)
-        times = interleave(
-            {
-                "torch.cdist, softmax, log": lambda: authors_loss(
-                    x, head.prototypes, head.distance_scale, targets
-                ).backward(),
-                "ood_helpers": lambda: criterion(head(x), targets).backward(),
-                "nn.Linear and cross-entropy": lambda: F.cross_entropy(linear(x), targets).backward(),
-            },
-            rounds,
-            device,
-        )
-        found += rows(f"DisMax head ({batch}, {dim}, {classes})", times, 1, 6 * batch * dim * classes, peak)
-    return found
-
-
-def scikit_learn(id_scores, ood_scores):
-    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-
-    scores, labels = np.concatenate([id_scores, ood_scores]), np.repeat([1, 0], [len(id_scores), len(ood_scores)])
-    fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+def _head_steps(device: str, batch: int, dim: int, classes: int) -> dict[str, Callable]:
+    x = torch.randn(batch, dim, device=device, requires_grad=True)
+    targets = torch.randint(classes, (batch,), device=device)
+    head = losses.DisMaxLossFirstPart(dim, classes).to(device).train()
+    criterion, linear = losses.DisMaxLossSecondPart(head, None), nn.Linear(dim, classes, device=device)
+    published = partial(published_dismax_loss, x, head.prototypes, head.distance_scale, targets)
     return {
-        "auroc": roc_auc_score(labels, scores),
-        "fpr95": fpr[np.argmax(tpr >= 0.95)],
-        "aupr_in": average_precision_score(labels, scores),
-        "aupr_out": average_precision_score(1 - labels, -scores),
+        "torch.cdist, softmax, log": lambda: published().backward(),
+        "ood_helpers": lambda: criterion(head(x), targets).backward(),
+        "nn.Linear and cross-entropy": lambda: F.cross_entropy(linear(x), targets).backward(),
     }
 
 
-def pytorch_ood(id_scores, ood_scores):
-    from pytorch_ood.metrics import OODMetrics
+def heads(
+    device: str,
+    sizes: tuple[tuple[int, int, int], ...] = ((128, 512, 10), (128, 512, 100), (256, 512, 1000), (256, 2048, 1000)),
+    rounds: int = 15,
+) -> list[Row]:
+    """Forward and backward pass of the DisMax head and its loss; ``sizes`` are (batch, features, classes)."""
+    rows, peak = [], peaks(device)["float32"]
+    for batch, dim, classes in sizes:
+        times = interleave(_head_steps(device, batch, dim, classes), rounds, device)
+        rows += make_rows(f"DisMax head ({batch}, {dim}, {classes})", times, 1, 6 * batch * dim * classes, peak)
+    return rows
 
-    judge = OODMetrics()
-    scores = torch.from_numpy(np.concatenate([-id_scores, -ood_scores]))  # there, higher is more OOD
-    judge.update(scores, torch.cat([torch.ones(len(id_scores)), -torch.ones(len(ood_scores))]))
-    return judge.compute()
 
-
-def detection(device, sizes=(10_000, 100_000, 1_000_000), rounds=3):
-    """AUROC, both AUPR and FPR95 of n ID and n OOD scores; the largest difference from scikit-learn is printed."""
-    found, copy = [], peaks("cpu")["copy"]
-    generator = np.random.default_rng(0)
+def detection(device: str, sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000), rounds: int = 3) -> list[Row]:
+    """AUROC, both AUPR and FPR95 of n ID and n OOD scores; the row names the largest difference from scikit-learn."""
+    rows, generator = [], np.random.default_rng(0)
+    functions: dict[str, Callable] = {"scikit-learn's four calls": scikit_learn, "ood_helpers": metrics.detection}
+    if find_spec("pytorch_ood"):
+        functions["pytorch-ood"] = pytorch_ood
     for n in sizes:
         pair = [generator.normal(shift, 1, n).astype(np.float32) for shift in (1, 0)]
-        alternatives = {"scikit-learn's four calls": scikit_learn, "ood_helpers": metrics.detection}
-        try:
-            import pytorch_ood as _  # noqa: F401
-
-            alternatives["pytorch-ood"] = pytorch_ood
-        except ImportError:
-            pass
-        times = interleave({name: lambda f=f: f(*pair) for name, f in alternatives.items()}, rounds)
-        oracle, ours = scikit_learn(*pair), metrics.detection(*pair)
-        worst = max(abs(oracle[key] - ours[key]) for key in oracle)
-        found += rows(f"metrics, {n:,} + {n:,} (differs by {worst:.0e})", times, 1, 8 * n, copy)
-    return found
+        times = interleave({name: partial(function, *pair) for name, function in functions.items()}, rounds)
+        expected, result = scikit_learn(*pair), metrics.detection(*pair)
+        worst = max(abs(expected[key] - result[key]) for key in expected)
+        rows += make_rows(f"metrics, {n:,} + {n:,} (differs by {worst:.0e})", times, 1, 8 * n, peaks("cpu")["copy"])
+    return rows
 
 
-def explorer(device):
-    """Key press to changed pixels, in a real browser; prints a table of its own."""
-    from . import explorer_latency as latency
+def explorer(device: str) -> list[Row]:
+    """From a key press to changed pixels in a real browser; also prints a table of its own."""
+    from . import explorer_latency
 
     return [
         {
@@ -251,7 +190,7 @@ def explorer(device):
             "ratio": float(np.median(times["null"]) / np.median(values)),
             "peak": None,
         }
-        for n, times in latency.bench().items()
+        for n, times in explorer_latency.bench().items()
         for control, values in times.items()
     ]
 
@@ -259,11 +198,11 @@ def explorer(device):
 TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explorer}
 
 
-def machine(device):
-    """Hardware and versions, for the record."""
+def machine(device: str) -> dict[str, Any]:
+    """Hardware and versions."""
     name = platform.processor() or platform.machine()
-    with suppress(OSError, TypeError):  # Linux tells more
-        name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]
+    with suppress(OSError, TypeError):  # Linux has the exact model
+        name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]  # type: ignore[index]
     return {
         "device": torch.cuda.get_device_name() if device != "cpu" else name,
         "cores": os.cpu_count(),
@@ -275,15 +214,15 @@ def machine(device):
     }
 
 
-def text(found):
+def format_rows(rows: list[Row]) -> str:
     """Rows as a table.
 
-    >>> print(text([{"task": "sum", "alternative": "loop", "ms": 2.0, "ratio": 1.0, "peak": None}]))
+    >>> print(format_rows([{"task": "sum", "alternative": "loop", "ms": 2.0, "ratio": 1.0, "peak": None}]))
     sum
       loop                                2.000 ms     1.00 x
     """
     lines, task = [], None
-    for row in found:
+    for row in rows:
         lines += [row["task"]] if row["task"] != task else []
         task = row["task"]
         share = f"  {100 * row['peak']:5.1f} % of peak" if row["peak"] else ""

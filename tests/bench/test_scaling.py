@@ -20,12 +20,12 @@ def arrays():
 
 
 @pytest.mark.parametrize("work, most", [(tensors, 8e6), (arrays, 8e6), (lambda: None, 0)])
-def test_extra_memory_is_the_most_that_was_held_at_once(work, most):
+def test_peak_memory_counts_tensors_and_arrays(work, most):
     work()
-    assert most <= scaling.extra(work, "cpu") < most + 50_000
+    assert most <= scaling.peak_memory_bytes(work, "cpu") < most + 50_000
 
 
-def test_scaling_is_drawn_with_its_numbers_in_the_passport(tmp_path, monkeypatch):
+def test_scaling_is_drawn_with_its_numbers_in_the_metadata(tmp_path, monkeypatch):
     monkeypatch.setenv("OOD_FIGURES", str(tmp_path))
     rows = [
         {"task": task, "line": line, "size": size, "ms": 2.0 * size, "mib": 1.0 * size}
@@ -34,7 +34,7 @@ def test_scaling_is_drawn_with_its_numbers_in_the_passport(tmp_path, monkeypatch
         for size in (10, 100, 1000)
     ]
     scaling.draw(rows, {"cores": 2})
-    passport = json.loads((tmp_path / "bench/scaling.json").read_text())
-    assert passport["rows"] == rows and passport["machine"] == {"cores": 2}
-    assert passport["command"] == "python -m ood_helpers bench scaling" and "DisMax" in passport["alt"]
+    metadata = json.loads((tmp_path / "bench/scaling.json").read_text())
+    assert metadata["rows"] == rows and metadata["machine"] == {"cores": 2}
+    assert metadata["command"] == "python -m ood_helpers bench scaling" and "DisMax" in metadata["alt"]
     assert (tmp_path / "bench/scaling.pdf").exists() and (tmp_path / "bench/scaling.png").exists()

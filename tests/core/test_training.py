@@ -242,8 +242,8 @@ def test_the_fast_loop_learns_what_the_plain_loop_learns():
             torch.manual_seed(seed)
             network = models.build("resnet18_w16", 6, (3, 16, 16), torch.nn.Linear).standardise_by(images)
             if kind == "plain":
-                plain_loop = bench.PlainLoop(network, criterion, images, labels, 32, "cpu")
-                plain_loop.optimise.param_groups[0]["lr"] = 0.02
+                plain_loop = bench.BaselineTrainer(network, criterion, images, labels, 32, "cpu")
+                plain_loop.optimizer.param_groups[0]["lr"] = 0.02
                 for _ in range(5):
                     plain_loop()
             else:
