@@ -47,7 +47,7 @@ test-long: $(VENV)/installed
 	  tests/project/test_other_images.py
 
 # Made from the notebooks as they are, with their outputs; anew only where something is newer than what was made.
-SOURCES = $(wildcard notebooks/*.ipynb $(shell find ood_helpers -name "*.py" -o -path "*/static/*" 2>/dev/null))
+SOURCES = $(wildcard notebooks/*.ipynb $(shell find ood_helpers -name "*.py" -o -path "*/static/*" 2>/dev/null) figures/digits/*.html)
 
 course: course/made
 	@echo "Students' and teachers' notebooks and slides are in course/."

@@ -40,12 +40,12 @@ def course(target: str | Path = "course", notebooks: str | Path | None = None) -
     notebooks : path, optional
         The folder of the notebooks, by default that of the repository.
     """
-    target, found = Path(target), books(notebooks)
+    target, all_books = Path(target), books(notebooks)
     (target / "slides").mkdir(parents=True, exist_ok=True)
-    for book in found:
+    for book in all_books:
         write_editions(book, target)
         (target / "slides" / f"{book.stem}.html").write_text(slides(book), encoding="utf-8")
-    print(f"{len(found)} notebooks for students, for teachers and as slides in {target}")
+    print(f"{len(all_books)} notebooks for students, for teachers and as slides in {target}")
 
 
 def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None) -> str:
@@ -155,7 +155,7 @@ def site(
     pathlib.Path
         The index.
     """
-    target, found = Path(target), books(notebooks)
+    target, all_books = Path(target), books(notebooks)
     live = live or live_explorers()
     target.mkdir(parents=True, exist_ok=True)
     for name, (title, widgets) in live.items():
@@ -167,12 +167,12 @@ def site(
         page, fragment = address(states, live["scores"][1][0].choices["run"])
         return Explorer(live[page][0], f"{page}.html#{fragment}")
 
-    for before, book, after in zip([None, *found], found, [*found[1:], None]):
+    for before, book, after in zip([None, *all_books], all_books, [*all_books[1:], None]):
         body = template().module.page(book, before, after, list(blocks(book.cells)), explorers)
         (target / f"{book.stem}.html").write_text(document(book.title, body), encoding="utf-8")
         (target / f"{book.stem}_slides.html").write_text(slides(book, explorers), encoding="utf-8")
     titles = {name: title for name, (title, _) in live.items()}
     index = target / "index.html"
-    index.write_text(document(TITLE, template().module.contents(TITLE, found, titles)), encoding="utf-8")
-    print(f"{len(found)} notebooks and {len(live)} explorers as pages: open {index}")
+    index.write_text(document(TITLE, template().module.contents(TITLE, all_books, titles)), encoding="utf-8")
+    print(f"{len(all_books)} notebooks and {len(live)} explorers as pages: open {index}")
     return index

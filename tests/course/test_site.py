@@ -2,17 +2,21 @@
 
 import html
 import itertools
+import json
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import nbformat
 import numpy as np
 import pytest
 import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from ood_helpers.course import notebooks
 from ood_helpers.course import site as course
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
 
@@ -169,6 +173,44 @@ RUNS = ["Softmax (CE), seed 0", "IsoMax", "MELN, T > 0"]
 def test_an_address_opens_a_page_in_a_saved_state(states, page, fragment):
     saved = [{"page": "scores", "state": state} for state in states]
     assert course.address(saved, RUNS) == (page, fragment)
+
+
+CELLS = (
+    """import pandas, numpy as np, matplotlib.pyplot as plt
+from ood_helpers import save_figure
+from ood_helpers.widgets import NormExplorer, ScoreExplorer, SideBySide
+z = np.random.default_rng(0).normal(size=(40, 3))""",
+    """fig, ax = plt.subplots()
+ax.plot([1, 2, 3], label="norm")
+save_figure(fig, "norms")
+print("from 1 to 3")""",
+    'display(NormExplorer(norm=3.0, loss="logitnorm"))',
+    "display(SideBySide(*(ScoreExplorer.from_logits(z, z / 2, name=name) for name in ('IsoMax', 'MELN'))))",
+    'pandas.DataFrame({"FPR95": [12.5]})',
+)
+
+
+def test_an_executed_notebook_becomes_a_page_with_its_figure_its_explorers_and_its_table(tmp_path, monkeypatch):
+    for name in ("DATA", "DEVICE", "RUNS", "OOD_FIGURES", "OOD_NOTEBOOK"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    cells = [new_markdown_cell("# 1. A title\n\n**Question.** Why?"), *map(new_code_cell, CELLS)]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks/01_title.ipynb")
+    notebooks.regenerate("digits", "cpu")
+    logits = np.zeros((4, 3))
+    scores = [ScoreExplorer.from_logits(logits, logits, name="IsoMax, seed 0")]
+    live = {"scores": ("Scores", scores), "scores_pair": ("Two", scores), "norm": ("Norm", [NormExplorer()])}
+    text = (course.site(live=live).parent / "01_title.html").read_text(encoding="utf-8")
+    page = Elements(text)
+    saved = json.loads((tmp_path / "figures/digits/norms.json").read_text())
+    assert [each["alt"] for each in page.of("img")] == [saved["alt"]]
+    assert "<figcaption>from 1 to 3</figcaption>" in text and "12.5" in text and "dataframe" in text
+    states = [dict(parse_qsl(frame["src"].partition("#")[2])) for frame in page.of("iframe")]
+    assert [frame["src"].partition("#")[0] for frame in page.of("iframe")] == ["norm.html", "scores_pair.html"]
+    assert (states[0]["loss"], states[0]["norm"]) == ("logitnorm", "3.0")
+    assert (states[1]["run"], states[1]["1.score"], states[1]["log_scale"]) == ("IsoMax, seed 0", "msp", "false")
 
 
 # In Chromium
