@@ -27,7 +27,6 @@ _SUBMODULES = (
     "runs",
     "scores",
     "sweeps",
-    "tables",
     "training",
     "widgets",
 )

@@ -1,35 +1,20 @@
 """The command line: python -m ood_helpers train | table | bench."""
 
 import argparse
+import inspect
+import json
 import logging
 import os
 import sys
 from dataclasses import fields
 from pathlib import Path
 
-
-def number_or_text(text):
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
-
-
-def option(text):
-    """name=value of a loss's constructor."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value, such as temperature=0.3")
-    return name, number_or_text(value)
-
-
+# Copies, so that --help need not import torch; a test compares them with the tables they are copied from.
 PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")
 BENCHMARKS = ("train", "heads", "metrics", "explorer", "scaling")
 HELP = {
     "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
-    "loss": "softmax, logitnorm, meln, isomax, isomaxplus, dismax or dismax_fpr",
+    "loss": "softmax, logitnorm, meln, isomax, ... (an unknown name lists them all)",
     "model": "cnn, resnet18, resnet34, wrn_40_2, ... (an unknown name lists them all)",
     "loss_options": "for the loss, name=value, e.g. temperature=0.3",
     "milestones": "epochs of --schedule steps",
@@ -38,194 +23,226 @@ HELP = {
     "ood": "names of the OOD sets",
     "lr": "learning rate of the network",
     "augment": "none, crop_flip or resized_crop",
-    "head_lr": "learning rate of the classifier; of the network by default",
-    "select": "the epoch that is kept: last, or the most accurate on validation (or, a leak, on test)",
-    "limit": "at most so many images of each part and set",
+    "head_lr": "learning rate of the classifier; by default that of the network",
+    "select": "which epoch's weights to keep: last, or the most accurate on validation (or, a leak, on test)",
+    "limit": "at most so many images of each split and set",
     "precision": "auto, float32 or bfloat16",
     "fold": "0 to 4, of five stratified folds",
 }
 
 
-def benchmark(text):
+def parse_value(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def parse_option(text):
+    """Parse ``name=value``, an argument of a loss's constructor."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value, such as temperature=0.3")
+    return name, parse_value(value)
+
+
+def parse_benchmark(text):
     if text not in BENCHMARKS:
         raise argparse.ArgumentTypeError(f"unknown benchmark {text!r}; known: {', '.join(BENCHMARKS)}")
     return text
 
 
-def add_config(parser):
-    """One option for each field of Config; what is not given keeps Config's default."""
-    from .config import Config
-
-    for field in fields(Config):
-        kind = {tuple: {"nargs": "+", "type": str}}.get(field.type, {"type": field.type})
-        if field.type is bool:
-            kind = {"type": number_or_text, "metavar": "true|false"}
-        if field.name == "loss_options":
-            kind = {"nargs": "+", "type": option, "metavar": "NAME=VALUE"}
-        if field.name == "milestones":
-            kind = {"nargs": "+", "type": int}
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            default=argparse.SUPPRESS,
-            help=HELP.get(field.name, f"default {field.default}"),
-            **kind,
-        )
-
-
-def config_from(args):
-    from .config import Config
-
-    return Config(**given(args))
-
-
-def given(args):
-    """The fields of Config that were named on the command line."""
+def config_fields(args):
+    """The fields of Config that were given on the command line."""
     from .config import Config
 
     return {field.name: getattr(args, field.name) for field in fields(Config) if field.name in args}
 
 
+def check_loss_options(config):
+    """Raise ValueError, in one sentence, if the loss does not take ``config.loss_options``."""
+    criterion = type(config.recipe.criterion(config.recipe.head(2, 2)))
+    known = {p.name: p.default for p in inspect.signature(criterion).parameters.values() if p.default is not p.empty}
+    for name, value in config.loss_options:
+        if name not in known:
+            raise ValueError(f"unknown option {name!r} of the loss {config.loss}; known: {', '.join(known) or 'none'}")
+        if isinstance(known[name], float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"the loss's option {name} must be a number, not {value!r}")
+    try:
+        config.recipe.criterion(config.recipe.head(2, 2), **dict(config.loss_options))
+    except TypeError as error:
+        raise ValueError(f"the loss {config.loss} does not accept {dict(config.loss_options)}: {error}") from None
+
+
 def train(args):
-    from .tables import columns, spread
+    from .config import Config
+    from .sweeps import spread, table
     from .training import fit
 
-    run = fit(config_from(args), args.runs, args.device)
+    config = Config(**config_fields(args))
+    check_loss_options(config)
+    run = fit(config, args.runs, args.device)
     if os.environ.get("RANK", "0") != "0":
-        return  # of several processes one tells
+        return  # one of several processes prints
     print(f"{run.label} on {run.config.data}, seed {run.config.seed}: {run.path}")
-    for name, values in columns([run]).items():
-        print(f"  {name:<16} {spread(values):>6} %")
-    print("  FPR95 with ID as the positive class")
+    for name, values in table({config.loss: [run]}).items():
+        print(f"  {name:<28} {spread(list(values)):>6} %")
 
 
 def table(args):
-    from . import tables
-    from .sweeps import cluster, lesson
+    from .papers import tables
+    from .papers.cluster import cluster
 
-    if args.paper:
-        paper(args)
-        return
-    base = config_from(args)
     with cluster(args.backend, args.scheduler):
-        trained = lesson(base, seeds=args.seeds, runs=args.runs, device=args.device)
-    found = tables.summary(trained, args.positive)
-    text = tables.markdown(found, tables.note(args.seeds, args.positive))
-    print(text)
-    folder = Path(args.out or figures_folder(base.data))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.md").write_text(text + "\n")
-    (folder / "table.csv").write_text(tables.comma_separated(found))
-    print(f"saved as {folder / 'table.md'} and {folder / 'table.csv'}")
-
-
-def paper(args):
-    from .papers import tables as papers
-    from .sweeps import cluster
-
-    changes = given(args)
-    with cluster(args.backend, args.scheduler):
-        rows = papers.table(
-            args.paper, args.faithful, seeds=args.seeds, quick=args.quick, runs=args.runs, device=args.device, **changes
-        )
-    print(papers.markdown(rows, args.paper))
-    stem = Path(args.out or figures_folder(rows[0]["config"].data)) / (
-        "_".join(["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick)
-    )
+        stem, written = paper_table(args, tables) if args.paper else losses_table(args)
+    print(written[".md"], end="")
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, content in (
-        (".md", papers.markdown(rows, args.paper) + "\n"),
-        (".tex", papers.latex(rows, args.paper) + "\n"),
-        (".csv", papers.comma_separated(rows, args.paper)),
-    ):
-        stem.with_suffix(suffix).write_text(content)
-    print(f"saved as {stem}.md, .tex and .csv")
+    for suffix, text in written.items():
+        stem.with_suffix(suffix).write_text(text)
+    print("saved as", *(stem.with_suffix(suffix) for suffix in written))
 
 
-def figures_folder(data):
+def losses_table(args):
+    from .config import Config
+    from .sweeps import compare_losses, summary, to_markdown
+    from .sweeps import table as table_of
+
+    base = Config(**config_fields(args))
+    check_loss_options(base)
+    trained = compare_losses(base, seeds=args.seeds, runs=args.runs, device=args.device)
+    frame = table_of(trained, positive=args.positive)
+    cells = summary(frame)
+    positive, other = ("ID", "OOD") if args.positive == "id" else ("OOD", "ID")
+    note = f"{cells.columns.name}. FPR95: the {other} images taken for {positive} when 95 % of {positive} is accepted."
+    rows = frame.rename(index=frame.attrs["labels"]).round(4)
+    return out_folder(args, base.data) / "table", {".md": f"{to_markdown(cells)}\n\n{note}\n", ".csv": rows.to_csv()}
+
+
+def paper_table(args, tables):
+    rows = tables.table(
+        args.paper,
+        args.faithful,
+        seeds=args.seeds,
+        quick=args.quick,
+        runs=args.runs,
+        device=args.device,
+        **config_fields(args),
+    )
+    name = "_".join(["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick)
+    written = {".md": tables.markdown(rows), ".tex": tables.latex(rows), ".csv": tables.to_csv(rows)}
+    return out_folder(args, rows.attrs["data"]) / name, written
+
+
+def out_folder(args, data):
     from .figures import folder
 
-    return folder(data)
+    return Path(args.out or folder(data))
 
 
 def bench(args):
-    import json
-
-    from .bench import scaling
-    from .bench import speed as benchmarks
+    from .bench import scaling, speed
     from .training import pick_device
 
     device = pick_device(args.device).type
-    record = {"machine": benchmarks.machine(device), "rows": []}
+    record = {"machine": speed.machine(device), "rows": []}
     print(json.dumps(record["machine"]))
-    tasks = benchmarks.TASKS | {"scaling": scaling.measure}
+    tasks = speed.TASKS | {"scaling": scaling.measure}
     for name in args.tasks or tasks:
         options = {}
         if name == "train" and args.data:
             from .data.sets import load
 
             options = dict(zip(("images", "labels"), load(args.data).split("train")))
-        found = tasks[name](device, **options)
-        print(benchmarks.format_rows(found))
-        record["rows"] += found
+        rows = tasks[name](device, **options)
+        print(speed.format_rows(rows))
+        record["rows"] += rows
     if args.json:
         Path(args.json).write_text(json.dumps(record, indent=1) + "\n")
 
 
-def parser():
-    top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for function, text in (
-        (train, "train one configuration and print its results"),
-        (table, "train every loss with several seeds and print mean and deviation"),
-        (bench, "measure speed against what people do today"),
-    ):
-        command = commands.add_parser(
-            function.__name__, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+def add_config(parser):
+    """Add an option for each field of Config; what is not given keeps Config's default."""
+    from .config import Config
+
+    kinds = {
+        "loss_options": {"nargs": "+", "type": parse_option, "metavar": "NAME=VALUE"},
+        "milestones": {"nargs": "+", "type": int},
+        "ood": {"nargs": "+"},
+        "nesterov": {"type": parse_value, "metavar": "true|false"},
+    }
+    for field in fields(Config):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            help=HELP.get(field.name, f"default {field.default}"),
+            **kinds.get(field.name, {"type": field.type}),
         )
+
+
+def add_training(parser):
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of trained runs")
+    add_config(parser)
+
+
+def add_table(parser):
+    text = "a paper's table beside what it published, by its protocol; without one, all seven losses by the lesson's"
+    parser.add_argument("paper", nargs="?", choices=PAPERS, help=text)
+    add_training(parser)
+    parser.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
+    parser.add_argument("--faithful", action="store_true", help="choose on the test split as the authors do")
+    parser.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
+    backends = ("local", "dask", "ray")
+    parser.add_argument("--backend", choices=backends, default="local", help="where the trainings run")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here without one")
+    parser.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
+    parser.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
+
+
+def add_bench(parser):
+    names = ", ".join(BENCHMARKS)
+    parser.add_argument("tasks", nargs="*", type=parse_benchmark, metavar="TASK", help=f"{names}; by default all")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
+    parser.add_argument("--json", metavar="FILE", help="save the numbers")
+    parser.add_argument("--data", help=HELP["data"] + "; photographs that come with scikit-learn by default")
+
+
+class _Command(argparse.ArgumentParser):
+    """A parser of one command, whose options are added when the command is used."""
+
+    add_options = None
+
+    def parse_known_args(self, *args, **kwargs):
+        if self.add_options:
+            self.add_options(self)
+            self.add_options = None
+        return super().parse_known_args(*args, **kwargs)
+
+
+def make_parser():
+    top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
+    for function, add_options, text in (
+        (train, add_training, "train one configuration and print its results"),
+        (table, add_table, "train every loss with several seeds and print mean and deviation"),
+        (bench, add_bench, "measure speed against what people do today"),
+    ):
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        command = commands.add_parser(function.__name__, help=text, description=text, formatter_class=formatter)
         command.set_defaults(run=function)
-        command.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
-        if function is bench:
-            command.add_argument(
-                "tasks",
-                nargs="*",
-                type=benchmark,
-                metavar="TASK",
-                help=f"{', '.join(BENCHMARKS)}; all of them by default",
-            )
-            command.add_argument("--json", metavar="FILE", help="save the numbers")
-            command.add_argument("--data", help=HELP["data"] + "; photographs that come with scikit-learn by default")
-            continue
-        command.add_argument("--runs", default="runs", metavar="DIR", help="where trained runs are kept")
-        add_config(command)
-        if function is table:
-            command.add_argument(
-                "paper",
-                nargs="?",
-                choices=PAPERS,
-                help="a paper's table beside what it published, by "
-                "its protocol; without one, all seven losses by the lesson's",
-            )
-            command.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
-            command.add_argument("--faithful", action="store_true", help="choose on the test part as the authors do")
-            command.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
-            command.add_argument(
-                "--backend", choices=("local", "dask", "ray"), default="local", help="where the trainings run"
-            )
-            command.add_argument(
-                "--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here without one"
-            )
-            command.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
-            command.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
+        command.add_options = add_options
     return top
 
 
 def main(arguments=None):
-    args = parser().parse_args(arguments)
+    args = make_parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ood_helpers").setLevel(logging.INFO)  # how images are converted
     try:
         args.run(args)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f"ood_helpers: {error}")
 
 

@@ -1,6 +1,23 @@
-"""The papers' protocols and tables, runs without their weights, and training over several processes."""
+"""The papers' protocols and tables, exported runs, and training on a cluster or over several processes."""
 
-from .exported_runs import keep, kept
-from .tables import PAPERS, published, rows, systems, table
+from .exported_runs import ExportedRun, export_runs, load_exported_runs
+from .protocols import PAPERS, systems
+from .published_values import known_as, published, published_row
+from .tables import heading, latex, markdown, rows, table, to_csv
 
-__all__ = ["PAPERS", "keep", "kept", "published", "rows", "systems", "table"]
+__all__ = [
+    "PAPERS",
+    "ExportedRun",
+    "export_runs",
+    "heading",
+    "known_as",
+    "latex",
+    "load_exported_runs",
+    "markdown",
+    "published",
+    "published_row",
+    "rows",
+    "systems",
+    "table",
+    "to_csv",
+]

@@ -1,4 +1,4 @@
-"""Runs without their weights, small enough to be committed: what a network said, and how it got there."""
+"""Export runs without their weights and features, small enough to commit, and load them again."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,56 +12,52 @@ from ..runs import Run
 from ..scores import smallest_float
 
 
-def keep(runs, folder, **facts):
-    """Write folder/logits.npz (float16; float32 where they are too large for it) and folder/runs.json: configurations,
-    histories, ``facts`` about the making.
+def export_runs(runs, folder, **facts):
+    """Write the runs' logits and labels to ``folder/logits.npz`` and the rest to ``folder/runs.json``.
 
-    Only what ``kept`` needs to give the runs back: weights and features stay where they were trained.
+    Logits are rounded to float16, where they fit, and histories to five digits.
+
+    Parameters
+    ----------
+    runs : list of Run
+    folder : str or Path
+    **facts
+        JSON values that describe how the runs were made, such as the processor.
     """
     arrays, records = {}, []
     for number, run in enumerate(runs):
         arrays |= {f"{number}/logits/{name}": z.astype(smallest_float(z)) for name, z in run.logits.items()}
         arrays |= {f"{number}/labels/{name}": y.astype(np.uint16) for name, y in run.labels.items()}
-        told = json.loads((run.path / "config.json").read_bytes())
-        records.append(
-            {
-                "config": asdict(run.config),
-                "classes": run.classes,
-                "shape": run.shape,
-                "history": _short(run.history),
-                "torch": told["torch"],
-            }
-        )
+        record = {"config": asdict(run.config), "classes": run.classes, "shape": run.shape}
+        record |= {"history": _rounded(run.history)}
+        record |= {"torch": json.loads((run.path / "config.json").read_bytes())["torch"]}
+        records.append(record)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "logits.npz", **arrays)
     (folder / "runs.json").write_text(json.dumps({"facts": facts, "runs": records}) + "\n")
 
 
-def kept(folder):
-    """(runs, facts) as ``keep`` wrote them."""
+def load_exported_runs(folder):
+    """``(runs, facts)`` as given to :func:`export_runs`; runs is a list of :class:`ExportedRun`."""
     folder = Path(folder)
-    told = json.loads((folder / "runs.json").read_bytes())
-    return [
-        KeptRun(
-            Config.from_dict(record["config"]),
-            folder,
-            tuple(record["classes"]),
-            tuple(record["shape"]),
-            record["history"],
-            number,
-            record["torch"],
-        )
-        for number, record in enumerate(told["runs"])
-    ], told["facts"]
+    content = json.loads((folder / "runs.json").read_bytes())
+    runs = []
+    for number, record in enumerate(content["runs"]):
+        config, classes, shape = Config.from_dict(record["config"]), tuple(record["classes"]), tuple(record["shape"])
+        runs.append(ExportedRun(config, folder, classes, shape, record["history"], number, record["torch"]))
+    return runs, content["facts"]
 
 
 @dataclass(frozen=True)
-class KeptRun(Run):
-    """One of the kept: logits, labels and history; no network, no features, no images."""
+class ExportedRun(Run):
+    """A run with logits, labels and history, but without network, features and images.
+
+    ``number`` is its position in the folder, ``torch`` the version it was trained with.
+    """
 
     number: int
-    torch: str  # the version
+    torch: str
 
     @cached_property
     def _arrays(self):
@@ -74,10 +70,10 @@ class KeptRun(Run):
             }
 
 
-def _short(value):
-    """Numbers to five digits, which no curve shows the lack of."""
+def _rounded(value):
+    """Floats rounded to five digits, which no curve shows the lack of."""
     if isinstance(value, dict):
-        return {name: _short(part) for name, part in value.items()}
+        return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_short(part) for part in value]
+        return [_rounded(item) for item in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value

@@ -1,26 +1,20 @@
-"""The papers' tables: every system trained by its protocol, its numbers beside the published ones."""
+"""The papers' tables: our results and the published ones, as a DataFrame, Markdown, LaTeX and CSV."""
 
-import csv
-import io
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
-from os.path import commonprefix
-from pathlib import Path
-from statistics import mean
+from functools import partial
+from statistics import mean, stdev
 
+import numpy as np
+import pandas as pd
 import torch
 
 from .. import metrics, scores
-from ..config import PRESETS, Config
-from ..data.sets import SETS
+from ..config import PRESETS
 from ..loop import outputs
-from ..sweeps import choose_temperature, fit_all
-from ..tables import latex_text, markdown_text, spread
+from ..sweeps import spread, to_markdown
 from ..training import pick_device
+from .protocols import PAPERS, systems
+from .published_values import known_as, published
 
-MODELS = {"densenet_bc_100_12": "densenetbc100", "wrn_28_10": "wideresnet2810", "resnet18_224": "resnet18"}
-SCORES = {"mps": "msp", "mds": "min_distance", "es": "entropy"}  # the papers' names to ours
-ARCHIVES = {"imagenet_resize": "tinyimagenet_resize", "imagenet_crop": "tinyimagenet_crop"}  # as ODIN's unpack
 METRICS = {
     "accuracy": "accuracy",
     "ece": "ECE, calibrated",
@@ -29,376 +23,222 @@ METRICS = {
     "tnr_at_tpr95": "TNR at 95 % TPR",
     "fpr95": "FPR95 (ID positive)",
 }
+DETECTION = {"auroc": "auroc", "aupr": "aupr_in", "tnr_at_tpr95": "tnr95", "fpr95": "fpr95"}  # keys of detection
 LOWER_IS_BETTER = ("ece", "fpr95")
+CSV = ["model", "system", "loss", "score", "set", "metric", "n", "mean", "values", "published", "published_std"]
 
 
-@dataclass(frozen=True)
-class Paper:
-    """Which systems a paper's table compares, and what of each OOD set it prints."""
-
-    source: str  # in published.csv
-    preset: str
-    models: tuple
-    systems: tuple  # (loss, score)
-    metrics: dict  # {OOD set: metrics}; None stands for every set that is not named
-    groups: dict = None  # {name: OOD sets} whose mean is printed
-    only: dict = field(default_factory=dict)  # {loss: models} where a system is not printed for all of them
-
-    @property
-    def data(self):
-        return PRESETS[self.preset]["data"]
-
-
-_SOFTMAX, _LOGITNORM, _DISMAX = ("softmax", "msp"), ("logitnorm", "msp"), ("dismax_fpr", "mmles")
-PAPERS = {
-    "dismax": Paper(
-        "dismax",
-        "dismax",
-        ("densenet_bc_100_12", "resnet34", "wrn_28_10"),
-        (_SOFTMAX, ("isomaxplus", "min_distance"), ("dismax", "mmles"), _DISMAX),
-        {"cifar100": ("aupr",), "cifar10": ("aupr",), "svhn": ("aupr",), None: ("auroc", "fpr95")},
-        only={"dismax": ("densenet_bc_100_12",)},
-    ),
-    "isomaxplus": Paper(
-        "isomaxplus",
-        "isomax",
-        ("densenet_bc_100_12", "resnet110"),
-        (("softmax", "entropy"), ("isomax", "entropy"), ("isomaxplus", "min_distance")),
-        {None: ("tnr_at_tpr95", "auroc")},
-    ),
-    "logitnorm": Paper("logitnorm", "logitnorm", ("wrn_40_2",), (_SOFTMAX, _LOGITNORM), {None: ("fpr95", "auroc")}),
-    # four scores read the one softmax network; DisMax† is not on the leaderboard and stands beside it
-    "openood": Paper(
-        "openood_v1.5",
-        "openood",
-        ("resnet18",),
-        (
-            _SOFTMAX,
-            ("softmax", "odin"),
-            ("softmax", "mahalanobis"),
-            ("softmax", "knn"),
-            ("softmax", "gradnorm"),
-            _LOGITNORM,
-            _DISMAX,
-        ),
-        {None: ("auroc",)},
-        {"near": ("cifar100", "tiny_imagenet"), "far": ("mnist", "svhn", "textures", "places365")},
-    ),
-    "meln": Paper(
-        "meln", "meln", ("resnet50_pretrained",), (_SOFTMAX, _LOGITNORM, ("meln", "msp")), {None: ("fpr95", "auroc")}
-    ),
-}
-
-
-@lru_cache
-def published():
-    """{(source, ID set, model, method, score): {(OOD set, metric): (mean, deviation or None)}}, in percent."""
-    found = {}
-    with open(Path(__file__).with_name("published.csv"), newline="") as file:
-        for row in csv.DictReader(file):
-            unit, score = 100 if row["metric"] == "ece" else 1, SCORES.get(row["score"], row["score"])
-            values = found.setdefault((*(row[name] for name in ("source", "id_dataset", "model", "method")), score), {})
-            values[row["ood_dataset"], row["metric"]] = (
-                unit * float(row["mean"]),
-                unit * float(row["std"]) if row["std"] else None,
-            )
-    return found
-
-
-def published_row(source, id_set, model, method, score="msp"):
-    """One system's published values; ValueError where there is no such row.
-
-    >>> published_row("openood_v1.5", "cifar10", "resnet18", "logitnorm")["near", "auroc"]
-    (92.33, 0.08)
-    """
-    key = (source, id_set, MODELS.get(model, model), method, score)
-    if key not in published():
-        known = sorted({" ".join(k[1:]) for k in published() if k[0] == source})
-        raise ValueError(f"no published row for {' '.join(key)}; {source} has: {', '.join(known) or 'none'}")
-    return published()[key]
-
-
-def known_as(name):
-    """The name under which a set is published: a folder called like a known set holds it in another encoding.
-
-    >>> known_as("folder:images/cifar10"), known_as("folder:images/imagenet_resize"), known_as("folder:cats")
-    ('cifar10', 'tinyimagenet_resize', 'folder:cats')
-    """
-    stem = Path(name.removeprefix("folder:")).name if name.startswith("folder:") else name
-    stem = ARCHIVES.get(stem, stem)
-    return stem if stem in SETS else name
-
-
-def beside(paper, id_set, model, loss, score, own):
-    """What to print beside our own values: {(OOD set, metric): (mean, deviation or None, of which network)}.
-
-    The paper's own row first, then what only another paper says of ``own``'s quantities. Where the paper did not use
-    this model, the one whose name begins most alike stands in; "of which network" names it then, else is empty.
-    """
-    model = MODELS.get(model, model)
-    exact = any(key[:3] == (paper.source, id_set, model) for key in published())
-    rows = [
-        (key[0], key[2], values)
-        for key, values in published().items()
-        if key[1] == id_set and key[3:] == (loss, score) and (key[2] == model or not exact)
-    ]
-    rows.sort(key=lambda row: (row[0] != paper.source, -len(commonprefix([row[1], model]))))
-    found = {}
-    for source, other, values in rows:
-        where = ", ".join([source] * (source != paper.source) + [other] * (other != model))
-        found |= {
-            key: (*value, where)
-            for key, value in values.items()
-            if key not in found and (source == paper.source or key in own)
-        }
-    return found
-
-
-def systems(name, seeds=5, quick=False, faithful=False, runs="runs", device=None, **changes):
-    """Train what is missing of a paper's systems: [(model, loss, score, [run per seed])].
-
-    LogitNorm's temperature is swept on the validation part, unless ``loss_options`` gives it; ``faithful`` takes the
-    authors' value, and chooses the epoch on the test part as they do, a leak.
-    """
-    if name not in PAPERS:
-        raise ValueError(f"unknown table {name!r}; known: {', '.join(PAPERS)}")
-    for own in ("loss", "seed"):
-        if own in changes:
-            raise ValueError(f"a paper's table has losses and seeds of its own; leave {own} out")
-    paper, planned = PAPERS[name], []
-    protocol = PRESETS[paper.preset]
-    data = known_as(changes.get("data", paper.data))
-    if data in protocol["ood"]:  # the paper's other ID sets are its own's OOD sets, and the other way round
-        changes.setdefault("ood", tuple(paper.data if ood == data else ood for ood in protocol["ood"]))
-    elif data != paper.data:
-        changes.setdefault("ood", None)  # the protocol's sets belong to its own data
-    given = dict(changes.pop("loss_options", {}))
-    models = (changes.pop("model"),) if "model" in changes else paper.models
-    for model in models:
-        for loss, score in paper.systems:
-            if model not in paper.only.get(loss, (model,)):
-                continue
-            config = Config.preset(paper.preset, **changes, model=model, loss=loss)
-            config = config.quick() if quick else config
-            if faithful:
-                config = replace(config, select="test")
-            if loss == "logitnorm":
-                usual = dict(protocol.get("loss_options", ())).get("temperature", 0.04)
-                best = given.get("temperature") or (
-                    usual if faithful or quick else choose_temperature(config, runs=runs, device=device)[0]
-                )
-                config = replace(config, loss_options={"temperature": best})
-            planned.append((model, loss, score, [replace(config, seed=seed) for seed in range(seeds)]))
-    configs = list(dict.fromkeys(config for *_, group in planned for config in group))
-    trained = dict(zip(configs, fit_all(configs, runs, device)))
-    return [(model, loss, score, [trained[config] for config in group]) for model, loss, score, group in planned]
+# Measured
 
 
 def scores_of(run, score, device=None):
-    """{set: scores} of a run, also of those scores that need its network or the features of its training images."""
+    """Scores of the test and OOD sets, ``{set: (N,)}``, also by scores that need the network or training features."""
     if score in scores.SCORES:
         return run.scores(score)
-    names = ("test", *run.config.ood)
-    device = pick_device(device)
+    names, device = ("test", *run.config.ood), pick_device(device)
     network = run.load_model().to(device)
     if score in ("odin", "gradnorm"):
         of_images = getattr(scores, score)
         return {name: of_images(network, run.images(name)).detach().cpu().numpy() for name in names}
     images, labels = run.config.dataset().split("train")
-    if "train" not in run.features:  # a run leaves them out, as they are many and quickly made again
-        run.features["train"] = outputs(network, images)[0].cpu().numpy()
-    train = torch.from_numpy(run.features["train"])
-    of_features = (
-        partial(scores.mahalanobis, train.to(device), labels.to(device))
-        if score == "mahalanobis"
-        else partial(scores.knn, train.to(device), k=min(50, len(train)))
-    )
+    train = outputs(network, images)[0].to(device)  # a run saves no training features: they are many, and quickly made
+    if score == "mahalanobis":
+        of_features = partial(scores.mahalanobis, train, labels.to(device))
+    else:
+        of_features = partial(scores.knn, train, k=min(50, len(train)))
     return {name: of_features(torch.from_numpy(run.features[name]).to(device)).cpu().numpy() for name in names}
 
 
 def measure(run, score, faithful=False, groups=None, device=None):
-    """{(OOD set or "-", metric): value in percent} of one run; the temperature is fitted on the validation part.
+    """One run's results in percent, ``{(OOD set or "-", metric): value}``.
 
-    A group has a value where all its sets were measured.
+    ECE is measured after the temperature is fitted on the validation split (``faithful``: on the test split, a leak).
+    ``groups``, ``{name: OOD sets}``, have the mean of their sets if all of them were measured.
     """
     temperature = run.calibrated_temperature("test" if faithful else "validation")
-    found = {("-", "accuracy"): 100 * run.accuracy, ("-", "ece"): 100 * run.ece(temperature)}
+    results = {("-", "accuracy"): 100 * run.accuracy, ("-", "ece"): 100 * run.ece(temperature)}
     values = scores_of(run, score, device)
     for ood in run.config.ood:
-        told = metrics.detection(values["test"], values[ood])
+        detected = metrics.detection(values["test"], values[ood])
         name = "held-out classes" if ood == "near" else known_as(ood)  # "near" is a group's name in a paper
-        for metric, key in (("auroc", "auroc"), ("aupr", "aupr_in"), ("tnr_at_tpr95", "tnr95"), ("fpr95", "fpr95")):
-            found[name, metric] = 100 * told[key]
+        results |= {(name, metric): 100 * detected[key] for metric, key in DETECTION.items()}
     for group, members in (groups or {}).items():
-        for metric in ("auroc", "aupr", "tnr_at_tpr95", "fpr95"):
-            parts = [found[ood, metric] for ood in members if (ood, metric) in found]
-            if len(parts) == len(members):
-                found[group, metric] = mean(parts)
-    return found
+        for metric in DETECTION:
+            if all((ood, metric) in results for ood in members):
+                results[group, metric] = mean(results[ood, metric] for ood in members)
+    return results
+
+
+# Tables
 
 
 def table(name, faithful=False, device=None, **options):
-    """A paper's table, trained where it is missing; see :func:`rows`."""
+    """A paper's table as a DataFrame, see :func:`rows`; trains what is missing, see :func:`systems`."""
     return rows(name, systems(name, faithful=faithful, device=device, **options), faithful, device)
 
 
 def rows(name, trained, faithful=False, device=None):
-    """[{"config", "system", "n", "own": {quantity: [values]}, "published": {...}, "same": of the same images}]."""
-    paper, found = PAPERS[name], []
+    """Our results beside the published ones, in percent: a row per system, OOD set and metric.
+
+    A value is taken as published only for the same network, loss, score and ID set (the paper's own ID set, and no
+    ``difference``, if ours was not published).
+
+    Parameters
+    ----------
+    name : str
+        A key of ``PAPERS``.
+    trained : list of (model, loss, score, [run per seed])
+        From :func:`systems`.
+
+    Returns
+    -------
+    DataFrame
+        Columns model, system, loss, score, set, metric, n, mean, std, values (one per seed), published, published_std,
+        difference, best (of its model). ``attrs["note"]`` says how the numbers were obtained.
+    """
+    paper, config = PAPERS[name], trained[0][-1][0].config
+    data = known_as(config.data)
+    id_set = data if any(key[:2] == (paper.source, data) for key in published()) else paper.data
+    same_images = data == id_set and config.known is None and config.limit is None
+    measured, references = [], []
     for model, loss, score, group in trained:
-        values, config = [measure(run, score, faithful, paper.groups, device) for run in group], group[0].config
-        data = known_as(config.data)
-        id_set = data if any(key[:2] == (paper.source, data) for key in published()) else paper.data
-        own = {key: [v[key] for v in values] for key in values[0]}
-        found.append(
-            {
-                "config": config,
-                "system": f"{config.label} [{score}]",
-                "n": len(group),
-                "own": own,
-                "published": beside(paper, id_set, model, loss, score, own),
-                "same": data == id_set and config.known is None and config.limit is None,
-            }
-        )
-    return found
+        each = [measure(run, score, faithful, paper.groups, device) for run in group]
+        measured.append({key: tuple(results[key] for results in each) for key in each[0]})
+        references.append(published().get((paper.source, id_set, model, loss, score), {}))
+    lines = []
+    for (model, loss, score, group), own, reference in zip(trained, measured, references):
+        system = {"model": model, "system": f"{group[0].label} [{score}]", "loss": loss, "score": score}
+        for key in quantities(paper, [*references, *measured]):
+            values, (value, deviation) = own.get(key, ()), reference.get(key, (None, None))
+            lines.append(system | {"set": key[0], "metric": key[1], "n": len(values), "values": values})
+            lines[-1] |= {"mean": mean(values) if values else None, "std": stdev(values) if len(values) > 1 else None}
+            lines[-1] |= {"published": value, "published_std": deviation}
+    frame = pd.DataFrame(lines).astype(dict.fromkeys(("mean", "std", "published", "published_std"), float))
+    frame["difference"] = frame["mean"] - frame["published"] if same_images else np.nan
+    sign = frame["metric"].isin(LOWER_IS_BETTER).map({True: -1, False: 1})
+    highest = (sign * frame["mean"]).groupby([frame["model"], frame["set"], frame["metric"]]).transform("max")
+    frame["best"] = sign * frame["mean"] == highest
+    frame.attrs = {"data": config.data, "note": note(name, frame, config, same_images)}
+    return frame
 
 
-def quantities(rows, name):
-    """The columns: accuracy, ECE, then what the paper prints of each group and of each OOD set that is in none."""
-    paper = PAPERS[name]
-    grouped = {ood for members in (paper.groups or {}).values() for ood in members}
-    sets = dict.fromkeys(
-        [
-            *(paper.groups or ()),
-            *(ood for row in rows for ood, _ in [*row["published"], *row["own"]] if ood != "-" and ood not in grouped),
-        ]
-    )
-    return [("-", "accuracy"), ("-", "ece")] + [
-        (ood, metric) for ood in sets for metric in paper.metrics.get(ood, paper.metrics[None])
-    ]
-
-
-def cells(rows, columns):
-    """For every row and column: (ours as text, published as text, difference as text, ours is the model's best)."""
-    found = []
-    for row in rows:
-        line = []
-        for key in columns:
-            own, told = row["own"].get(key), row["published"].get(key)
-            rivals = [
-                mean(other["own"][key])
-                for other in rows
-                if other["config"].model == row["config"].model and key in other["own"]
-            ]
-            best = own is not None and mean(own) == (min if key[1] in LOWER_IS_BETTER else max)(rivals)
-            theirs = gap = ""
-            if told:
-                value, deviation, where = told
-                theirs = f"{value:.1f}" + (f" ± {deviation:.1f}" if deviation is not None else "")
-                theirs += f" ({where})" if where else ""
-                gap = f"{mean(own) - value:+.1f}" if own and row["same"] else ""
-            line.append((spread(own) if own else "", theirs, gap, best))
-        found.append(line)
-    return found
+def quantities(paper, results):
+    """(OOD set, metric) of every column: accuracy, ECE, then the paper's groups and the sets that are in none."""
+    present = dict.fromkeys(ood for result in results for ood, _ in result)
+    grouped = {"-", *(ood for members in paper.groups.values() for ood in members)}
+    sets = [ood for ood in paper.groups if ood in present]
+    sets += [ood for ood in present if ood not in grouped and ood not in sets]
+    detected = [(ood, metric) for ood in sets for metric in paper.metrics.get(ood, paper.metrics[None])]
+    return [("-", "accuracy"), ("-", "ece"), *detected]
 
 
 def heading(key):
+    """Title of an (OOD set, metric) column."""
     ood, metric = key
-    return METRICS[metric] if ood == "-" else f"{ood} {METRICS[metric]}"
+    return METRICS[metric] if ood == "-" else f"{' '.join(ood.split())} {METRICS[metric]}"
 
 
-def markdown(rows, name):
-    """Ours, the published value and the difference in columns of their own; the best of each model in bold."""
-    columns = quantities(rows, name)
-    titles = [
-        f"{title}{part}"
-        for title in (markdown_text(heading(key)) for key in columns)
-        for part in ("", " (published)", " (difference)")
-    ]
-    lines = [f"| model | system | n | {' | '.join(titles)} |", "|---" * (3 + len(titles)) + "|"]
-    for row, line in zip(rows, cells(rows, columns)):
-        parts = [text for own, told, gap, best in line for text in (f"**{own}**" if best else own, told, gap)]
-        lines.append(f"| {row['config'].model} | {row['system']} | {row['n']} | {' | '.join(parts)} |")
-    return "\n".join(lines) + f"\n\n{note(rows, name)}"
+def wide(frame):
+    """The table as it is printed, text in every cell: a row per system, three columns per quantity.
+
+    Columns without any content are left out.
+
+    Returns
+    -------
+    cells : DataFrame
+        Rows (model, system, n); columns (heading, "ours", "published" or "difference").
+    best : DataFrame of bool
+        The cells to print in bold.
+    """
+    cells, best = {}, {}
+    for row in frame.itertuples():
+        title = heading((row.set, row.metric))
+        system = (row.model, row.system)
+        published = spread_text(row.published, row.published_std)
+        difference = "" if np.isnan(row.difference) else f"{row.difference:+.1f}"
+        texts = {"ours": spread(row.values) if row.n else "", "published": published, "difference": difference}
+        cells.setdefault(system, {}).update({(title, part): text for part, text in texts.items()})
+        best.setdefault(system, {})[title, "ours"] = row.best
+    n = frame.groupby(["model", "system"])["n"].max()
+    index = pd.MultiIndex.from_tuples([(*system, str(n[system])) for system in cells], names=("model", "system", "n"))
+    text = pd.DataFrame(list(cells.values()))
+    text.index, text.columns = index, pd.MultiIndex.from_tuples(text.columns)
+    text = text.loc[:, (text != "").any()]
+    bold = pd.DataFrame([[row.get(key, False) for key in text] for row in best.values()], text.index, text.columns)
+    return text, bold
 
 
-def latex(rows, name):
-    r"""The same for a paper, with booktabs: ``\usepackage{booktabs}``."""
-    columns = quantities(rows, name)
-    lines = [
-        r"\begin{tabular}{ll" + "rrr" * len(columns) + "}",
-        r"\toprule",
-        "model & system & "
-        + " & ".join(rf"\multicolumn{{3}}{{c}}{{{latex_text(heading(key))}}}" for key in columns)
-        + r" \\",
-        "& & " + " & ".join(["ours & published & diff."] * len(columns)) + r" \\",
-        r"\midrule",
-    ]
-    for i, (row, line) in enumerate(zip(rows, cells(rows, columns))):
-        if i and row["config"].model != rows[i - 1]["config"].model:
-            lines.append(r"\midrule")
-        parts = [
-            latex_text(text) if not (best and text is own) else rf"\textbf{{{latex_text(text)}}}"
-            for own, told, gap, best in line
-            for text in (own, told, gap)
-        ]
-        lines.append(" & ".join([latex_text(row["config"].model), latex_text(row["system"]), *parts]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {note(rows, name)}"])
+def spread_text(value, deviation):
+    """A published value as text.
+
+    >>> spread_text(92.33, 0.08), spread_text(95.06, float("nan")), spread_text(float("nan"), float("nan"))
+    ('92.3 ± 0.1', '95.1', '')
+    """
+    text = "" if np.isnan(value) else f"{value:.1f}"
+    return text if np.isnan(deviation) else f"{text} ± {deviation:.1f}"
 
 
-def comma_separated(rows, name):
-    """One line per system and quantity; empty where there is no run or no published value."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["model", "system", "set", "metric", "n", "mean", "values", "published", "published_std", "published_of"]
+def markdown(frame):
+    """The table of :func:`rows` in Markdown with its note; the best of each model in bold."""
+    cells, best = wide(frame)
+    cells.columns = best.columns = [title if part == "ours" else f"{title} ({part})" for title, part in cells.columns]
+    return f"{to_markdown(cells, best)}\n\n{frame.attrs['note']}\n"
+
+
+def latex(frame):
+    r"""The table of :func:`rows` in LaTeX, for ``\usepackage{booktabs}``; the note is a comment."""
+    cells, best = wide(frame)
+    cells.index = best.index = cells.index.droplevel("n")
+    style = cells.style.format(escape="latex").apply(
+        lambda _: best.map({True: "font-weight: bold;", False: ""}.get), axis=None
     )
-    for row in rows:
-        for key in quantities(rows, name):
-            own, (value, deviation, where) = row["own"].get(key), row["published"].get(key, (None, None, ""))
-            writer.writerow(
-                [
-                    row["config"].model,
-                    row["system"],
-                    *key,
-                    row["n"] if own else "",
-                    f"{mean(own):.4f}" if own else "",
-                    " ".join(f"{v:.4f}" for v in own or []),
-                    *("" if v is None else f"{v:g}" for v in (value, deviation)),
-                    where,
-                ]
-            )
-    return text.getvalue()
+    for axis in (0, 1):
+        style = style.format_index(escape="latex", axis=axis)
+    columns = "ll" + "r" * cells.shape[1]
+    text = style.to_latex(
+        hrules=True, convert_css=True, column_format=columns, multicol_align="c", multirow_align="naive"
+    )
+    text = text.translate({ord("±"): r"$\pm$", ord("τ"): r"$\tau$", ord("†"): r"$\dagger$"})
+    return f"{text}% {' '.join(frame.attrs['note'].split())}\n"
 
 
-def note(rows, name):
-    """What a reader must know of the numbers."""
-    paper, config, n = PAPERS[name], rows[0]["config"], rows[0]["n"]
-    protocol, models = PRESETS[paper.preset], sorted({row["config"].model for row in rows})
-    told = []
+def to_csv(frame):
+    """The table of :func:`rows` as CSV: a line per system and quantity, ``values`` in the order of the seeds."""
+    values = [" ".join(f"{value:.4f}" for value in values) for values in frame["values"]]
+    n = frame["n"].where(frame["n"] > 0).astype("Int64")
+    return frame.assign(values=values, n=n).round(4)[CSV].to_csv(index=False, lineterminator="\n")
+
+
+def note(name, frame, config, same_images):
+    """What a reader must know about the numbers."""
+    paper, models = PAPERS[name], list(frame["model"].unique())
+    protocol, sentences = PRESETS[paper.preset], []
     if config.limit is not None:
-        told.append(
-            f"At most {config.limit} images of each part and {config.epochs} epochs, a test that everything "
-            "runs; these numbers mean nothing."
+        sentences.append(
+            f"At most {config.limit} images of each split and {config.epochs} epochs, a test that everything runs: the "
+            "numbers mean nothing."
         )
     elif config.epochs != protocol["epochs"] or set(models) - set(paper.models):
-        told.append(
+        sentences.append(
             f"Ours are {', '.join(models)}, trained for {config.epochs} epochs; the protocol's are "
-            f"{', '.join(paper.models)}, for {protocol['epochs']}. A difference tells of that too."
+            f"{', '.join(paper.models)}, for {protocol['epochs']}."
         )
-    if not rows[0]["same"]:
-        told.append(f"Published values are for {paper.data}, ours for {config.data}; there is no difference to give.")
-    if any(where for row in rows for *_, where in row["published"].values()):
-        told.append("Brackets behind a published value: of another network or paper than the row's.")
-    for group, members in (paper.groups or {}).items():
-        told.append(f"{group} is the mean over {', '.join(members)}; blank unless all were measured.")
-    told.append(
-        f"Percent, mean ± standard deviation over n = {n} independently seeded trainings; ID is the positive "
-        "class of AUPR, FPR95 and TNR."
+    if missing := [model for model in models if frame[frame["model"] == model]["published"].isna().all()]:
+        sentences.append(f"No values are published for {', '.join(missing)}.")
+    elif not same_images:
+        sentences.append(
+            f"Published values are for {paper.data}, ours for {config.data}; there is no difference to give."
+        )
+    for group, members in paper.groups.items():
+        if group in set(frame["set"]):
+            sentences.append(f"{group} is the mean over {', '.join(members)}; blank unless all were measured.")
+    sentences.append(
+        f"Percent, mean ± standard deviation over n = {frame['n'].max()} independently seeded trainings; ID is the "
+        "positive class of AUPR, FPR95 and TNR."
     )
-    told.append(
-        "Faithful: epoch and temperature chosen on the test part, as the authors do, which is a leak."
+    sentences.append(
+        "Faithful: epoch and temperature chosen on the test split, as the authors do, which is a leak."
         if config.select == "test"
-        else "Every choice is made on a validation part."
+        else "Every choice is made on a validation split."
     )
-    return " ".join(told)
+    return " ".join(sentences)

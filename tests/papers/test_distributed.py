@@ -1,7 +1,6 @@
 """One training over two real processes, as torchrun starts them: the weights of one process with the same batches."""
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ood_helpers import sweeps, training
+from ood_helpers import training
 from ood_helpers.config import Config
 
 
@@ -84,46 +83,3 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(tmp_path):
     )
     assert done.returncode != 0
     assert "batches of 31 cannot be shared evenly by 2 processes" in done.stderr
-
-
-CONFIGS = [
-    Config(loss=loss, epochs=3, limit=64, ood=("near",), seed=seed)
-    for loss in ("softmax", "logitnorm")
-    for seed in range(2)
-]
-
-
-def killed_once(config, folder, *arguments):
-    """Stand-in for fit on a worker: the first to take this configuration dies of it."""
-    marker = folder.parent / "killed"
-    if config == CONFIGS[2] and not marker.exists():
-        marker.write_text("")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return fit_there(config, folder, *arguments)
-
-
-fit_there = training.fit
-
-
-@pytest.mark.parametrize("backend", ["dask", "ray"])
-def test_a_sweep_on_a_real_cluster_survives_a_killed_worker(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "fit", killed_once)
-    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))  # where the workers find killed_once
-    folder = tmp_path / "runs"
-    if backend == "dask":
-        distributed = pytest.importorskip("distributed")
-        with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as workers:
-            with sweeps.cluster("dask", workers.scheduler_address):
-                found = sweeps.fit_all(CONFIGS, folder, "cpu", progress=False)
-    else:
-        ray = pytest.importorskip("ray")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        try:
-            with sweeps.cluster("ray"):
-                found = sweeps.fit_all(CONFIGS, folder, "cpu", progress=False)
-        finally:
-            ray.shutdown()
-    assert (tmp_path / "killed").exists()
-    assert [run.config for run in found] == CONFIGS
-    alone = fit_there(CONFIGS[2], tmp_path / "alone", "cpu", False)
-    np.testing.assert_array_equal(found[2].logits["test"], alone.logits["test"])
