@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Copies, so that --help need not import torch; a test compares them with the tables they are copied from.
 PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")
+BACKENDS = ("local", "dask", "ray")
 BENCHMARKS = ("train", "heads", "metrics", "explorer", "scaling")
 HELP = {
     "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
@@ -194,8 +195,7 @@ def add_table(parser):
     parser.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
     parser.add_argument("--faithful", action="store_true", help="choose on the test split as the authors do")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
-    backends = ("local", "dask", "ray")
-    parser.add_argument("--backend", choices=backends, default="local", help="where the trainings run")
+    parser.add_argument("--backend", choices=BACKENDS, default="local", help="where the trainings run")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here without one")
     parser.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
     parser.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
