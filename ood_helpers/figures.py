@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__, alt_text
+from .files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,10 +247,6 @@ def _mime_bundle(metadata: dict[str, Any], include: Any = None, exclude: Any = N
 
 
 def write_if_changed(path: Path, content: bytes) -> None:
-    """Write through a temporary file and a rename, so that nobody reads half a file; leave an equal file untouched."""
-    if path.exists() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    """Write a file atomically; leave a file with the same content untouched."""
+    if not path.exists() or path.read_bytes() != content:
+        atomic_write(path, content)
