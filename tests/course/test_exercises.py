@@ -1,4 +1,4 @@
-"""The course: exercises that check themselves, and the notebooks, slides and pages made from one source."""
+"""The exercises: solutions are accepted, and wrong answers get their own hints."""
 
 import io
 from contextlib import redirect_stdout
@@ -30,7 +30,7 @@ def tagged(tag):
 
 
 def trained(seed=0):
-    """What stands for a trained run: a network without training, and images."""
+    """A stand-in for a run: an untrained network, and images."""
     torch.manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4)).requires_grad_(False)
     images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8)
@@ -52,9 +52,6 @@ def do(source, stem):
     with redirect_stdout(printed):
         exec(source, names | {"run": trained()})
     return printed.getvalue()
-
-
-# Exercises
 
 
 def test_every_notebook_has_exercises_and_every_exercise_one_blank_and_one_solution():
@@ -216,7 +213,7 @@ def test_a_threshold_needs_its_convention(threshold, positive, word):
     assert not solved and word in message
 
 
-def test_an_overshooting_attack_is_told_so():
+def test_an_overshooting_attack_gets_its_own_hint():
     def attack(network, image, confidence):
         x = image.clone()
         while (p := network(x.requires_grad_()).softmax(0)).max() < 0.97:

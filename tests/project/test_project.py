@@ -62,6 +62,14 @@ def test_conda_environment_is_the_same_as_pyproject():
     assert environment["channels"] == ["conda-forge"]
 
 
+def test_citation_agrees_with_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = (ROOT / "pyproject.toml").read_text()
+    assert citation["cff-version"] == "1.2.0" and f'version = "{citation["version"]}"' in project
+    assert citation["license"] == "MIT" and citation["title"] and citation["authors"] and citation["message"]
+    assert all(each["url"].startswith("https://arxiv.org/abs/") for each in citation["references"])
+
+
 def test_ci_script_is_executable_bash():
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK)

@@ -1,9 +1,12 @@
 """Exercises of notebooks 1, 6 and 7: scores, thresholds, metrics, protocols."""
 
+from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 
 from ..grading import Hint, auroc, call, check_predictions, compare, random_logits, softmax
 
@@ -19,7 +22,7 @@ CHANGES = {
 }
 
 
-def changed_images(random, guess, trained):
+def changed_images(random: Generator, guess: object, trained: Any) -> str:
     """Predict the AUROC of MSP between test images and four changed versions of them."""
     names = list(CHANGES)
     if not isinstance(guess, dict) or set(guess) != set(names):
@@ -51,7 +54,7 @@ def changed_images(random, guess, trained):
     return f"off by {error:.2f} on average. Measured: {listed}."
 
 
-def msp(random, function):
+def msp(random: Generator, function: Callable) -> str:
     """Implement MSP for logits (N, C), also for logits around 1000."""
     z, _ = random_logits(random)
     z[:2] *= 400  # beyond what exp can hold
@@ -72,7 +75,7 @@ def msp(random, function):
     return "right, also at logits of 1000. A shift changes no softmax; notebook 4 meets this again."
 
 
-def toy_detector(random):
+def toy_detector(random: Generator) -> tuple[torch.nn.Module, torch.Tensor]:
     """A small random network of 16 pixels and 4 classes, and an image that it is unsure of."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(random.integers(2**31)))
@@ -83,7 +86,10 @@ def toy_detector(random):
     return network, images[network(images).softmax(1).amax(1).argmin()]
 
 
-def _push(network, image, confidence, sign=False, step=0.02):
+def _push(
+    network: torch.nn.Module, image: torch.Tensor, confidence: float, sign: bool = False, step: float = 0.02
+) -> torch.Tensor:
+    """The image after gradient ascent on its top probability, as far as ``confidence``."""
     x, target = image.clone(), network(image).argmax()
     for _ in range(500):
         x.requires_grad_()
@@ -96,7 +102,7 @@ def _push(network, image, confidence, sign=False, step=0.02):
     return x.detach()
 
 
-def smallest_change(random, attack):
+def smallest_change(random: Generator, attack: Callable) -> str:
     """Fool a small network: raise its confidence in an image with the smallest change."""
     change, ours, signs, reached = [], [], [], []
     for _ in range(6):
@@ -129,7 +135,7 @@ def smallest_change(random, attack):
 # 6. Scores and thresholds
 
 
-def auroc_survives(random, answer):
+def auroc_survives(random: Generator, answer: object) -> str:
     """Predict which transformations of a score leave AUROC as it is."""
     known, strange = random.normal(20, 4, 200), random.normal(15, 3, 300)  # both far above 0
     everything = np.concatenate([known, strange])
@@ -154,7 +160,7 @@ def auroc_survives(random, answer):
     return f"{before:.3f} before; " + ", ".join(f"{name}: {value:.3f}" for name, value in after.items()) + "."
 
 
-def colleague(random, function):
+def colleague(random: Generator, function: Callable) -> str:
     """Find the bug: an AUROC computed after a sigmoid that saturates."""
     for centre in (33, 0.5):  # where float64 saturates too, and below 0
         known, strange = random.normal(centre + 5, 4, 300), random.normal(centre, 4, 400)
@@ -180,7 +186,7 @@ def colleague(random, function):
     return f"{true:.3f}, also with ties and with scores below 0. AUROC needs an order, no probabilities."
 
 
-def threshold_95(random, function, positive):
+def threshold_95(random: Generator, function: Callable, positive: str) -> str:
     """Implement the highest threshold that keeps 95 % of the ID scores, and name its convention."""
     for n in (40, 217, 333):
         s, wanted = random.normal(5, 3, n), -(-19 * n // 20)
@@ -205,7 +211,7 @@ def threshold_95(random, function, positive):
 # 7. Your own images
 
 
-def kappa(random, function):
+def kappa(random: Generator, function: Callable) -> str:
     """Implement Cohen's kappa from true and predicted classes."""
     truth = random.choice(4, 120, p=(0.6, 0.2, 0.15, 0.05))
     named = np.where(random.uniform(size=120) < 0.7, truth, random.choice(4, 120, p=(0.3, 0.3, 0.2, 0.2)))
@@ -227,7 +233,7 @@ def kappa(random, function):
     return f"{(p_o - p_e) / (1 - p_e):.3f} where the accuracy is {p_o:.3f}."
 
 
-def honest_epoch(random, function):
+def honest_epoch(random: Generator, function: Callable) -> str:
     """Find the leak: choose each fold's epoch on validation, report its test accuracy."""
     for _ in range(3):
         validation, test = (random.uniform(0.5, 1, (5, 20)) for _ in range(2))

@@ -1,12 +1,15 @@
 """Exercises of notebook 5: logits that are distances, and the targets of mosaics."""
 
+from collections.abc import Callable
+
 import torch
+from numpy.random import Generator
 from torch.nn import functional as F
 
 from ..grading import call, compare
 
 
-def isomaxplus_logits(random, function):
+def isomaxplus_logits(random: Generator, function: Callable) -> str:
     """Implement the logits of IsoMax+."""
     x, w = torch.tensor(random.normal(size=(30, 8))), torch.tensor(random.normal(size=(5, 8)))
     unit = torch.cdist(F.normalize(x), F.normalize(w))
@@ -32,7 +35,7 @@ def isomaxplus_logits(random, function):
     return "30 images to 5 prototypes. The largest a logit can be is 0, on the prototype itself."
 
 
-def mosaic_targets(random, function):
+def mosaic_targets(random: Generator, function: Callable) -> str:
     """Find the bug: targets of mosaics in which a class is drawn twice."""
     drawn = torch.tensor(random.integers(6, size=(40, 4)))
     drawn[0] = torch.tensor([2, 2, 2, 5])

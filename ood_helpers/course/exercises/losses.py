@@ -1,10 +1,12 @@
 """Exercises of notebooks 2 to 4: the losses, their gradients and their temperatures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch.nn import functional as F
 
 from ..grading import Hint, auroc, call, check_predictions, compare, random_logits, softmax
@@ -12,7 +14,7 @@ from ..grading import Hint, auroc, call, check_predictions, compare, random_logi
 # 2. The norm of the logits grows
 
 
-def doubled_logits(random, answer):
+def doubled_logits(random: Generator, answer: object) -> str:
     """Predict what doubling all logits changes."""
     z, y = random_logits(random, 400)
     z[np.arange(200), y[:200]] += 4  # the first half is known, and mostly right
@@ -39,7 +41,7 @@ def doubled_logits(random, answer):
     )
 
 
-def softmax_gradient(random, function):
+def softmax_gradient(random: Generator, function: Callable) -> str:
     """Implement the gradient of the mean cross-entropy in the logits."""
     z, y = random_logits(random)
     p, one = softmax(z), np.eye(z.shape[1])[y]
@@ -57,7 +59,7 @@ def softmax_gradient(random, function):
     return "p - onehot(y), over B: never zero at any finite logits. That is the push that does not end."
 
 
-def norm_needed(random, function):
+def norm_needed(random: Generator, function: Callable) -> str:
     """Derive the norm that k classes need for a top probability q."""
     for _ in range(5):
         q, k = random.uniform(0.5, 0.9999), int(random.integers(3, 200))
@@ -78,7 +80,7 @@ def norm_needed(random, function):
 # 3. LogitNorm
 
 
-def logitnorm(random, function):
+def logitnorm(random: Generator, function: Callable) -> str:
     """Implement LogitNorm."""
     for batch in (5, 40):
         z, y = map(torch.tensor, random_logits(random, batch))
@@ -108,7 +110,7 @@ def logitnorm(random, function):
     return "three lines, and the loss cannot see the norm any more."
 
 
-def tau_for_floor(random, function):
+def tau_for_floor(random: Generator, function: Callable) -> str:
     """Derive the tau whose LogitNorm loss has a given lower bound."""
     for _ in range(5):
         tau, k = random.uniform(0.15, 1.5), int(random.integers(3, 100))
@@ -139,12 +141,12 @@ class Candidate:
     seen: ClassVar[list] = []
 
     @property
-    def test_auroc(self):
+    def test_auroc(self) -> float:
         self.seen.append(self.tau)
         return 0.9
 
 
-def pick_tau(random, function):
+def pick_tau(random: Generator, function: Callable) -> str:
     """Choose tau without the test images."""
     for _ in range(8):
         columns = [np.sort(random.uniform(low, 1, 7)) for low in (0.03, 0)]
@@ -178,7 +180,7 @@ def pick_tau(random, function):
 # 4. MELN
 
 
-def _margins():
+def _margins() -> dict[str, Callable]:
     """Losses of (z, y, m) in which a number m is put somewhere."""
 
     def norm(z):
@@ -194,7 +196,7 @@ def _margins():
     }
 
 
-def which_margins(random, answer):
+def which_margins(random: Generator, answer: object) -> str:
     """Predict which margins act on a loss with normalised logits."""
     z, y = map(torch.tensor, random_logits(random))
     m, slopes = torch.tensor(0.3, dtype=torch.float64, requires_grad=True), {}
@@ -208,7 +210,7 @@ def which_margins(random, answer):
     return "measured slopes: " + "; ".join(f"{name}: {slope:.1e}" for name, slope in slopes.items()) + "."
 
 
-def margin_slope(random, function):
+def margin_slope(random: Generator, function: Callable) -> str:
     """Implement the derivative of the loss in a margin on the true class."""
     z, y = map(torch.tensor, random_logits(random))
     for m in random.uniform(0, 3, 3):
@@ -236,7 +238,7 @@ def margin_slope(random, function):
     return "(1 - p_y) / norm(z), averaged: it acts on every image, less on those with long logits."
 
 
-def positive_temperature(random, function):
+def positive_temperature(random: Generator, function: Callable) -> str:
     """Find the bug: a parametrisation of T that stays positive and keeps its gradient."""
     theta = torch.linspace(-20, 20, 401, dtype=torch.float64, requires_grad=True)
     T = call(function, theta)

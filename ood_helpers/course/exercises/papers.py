@@ -1,15 +1,19 @@
 """Exercises of notebook 8: what a printed number owes to luck, and to a choice made where it is measured."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.random import Generator
 
 from ..grading import auroc, call, check_predictions, compare, softmax
 
 
-def _likelihood(z, y, temperature):
+def _likelihood(z: np.ndarray, y: np.ndarray, temperature: float) -> float:
+    """Mean log-likelihood of the labels at a temperature."""
     return np.log(softmax(z / temperature)[np.arange(len(y)), y]).mean()
 
 
-def which_choices(random, answer):
+def which_choices(random: Generator, answer: object) -> str:
     """Predict which choices on the test part flatter the printed number."""
     gains = {}
     grid = np.geomspace(0.2, 5, 60)
@@ -45,7 +49,7 @@ def which_choices(random, answer):
     return "measured, on noise: " + "; ".join(f"{line}: {np.mean(gain):+.3f}" for line, gain in gains.items()) + "."
 
 
-def gap_in_errors(random, function):
+def gap_in_errors(random: Generator, function: Callable) -> str:
     """Implement the gap between two means in standard errors."""
     for count in (3, 5, 8):
         ours, mean, deviation, n = random.normal(90, 2, count), *random.uniform((88, 0.5), (96, 3)), count + 2
