@@ -43,7 +43,7 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 # Kills, flips and generated cases by the thousand; what they came to is written to tests/long_report.md.
 test-long: $(VENV)/installed
 	$(PY) tests/long_report.py tests/project/test_reliability.py tests/core/test_losses.py tests/core/test_scores.py \
-	  tests/core/test_metrics.py tests/core/test_calibration.py tests/data/test_sets.py tests/core/test_config.py \
+	  tests/core/test_metrics.py tests/core/test_kernels.py tests/data/test_sets.py tests/core/test_config.py \
 	  tests/project/test_other_images.py
 
 # Made from the notebooks as they are, with their outputs; anew only where something is newer than what was made.

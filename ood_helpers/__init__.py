@@ -14,7 +14,6 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
     "bench",
-    "calibration",
     "config",
     "course",
     "data",

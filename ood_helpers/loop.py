@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .distributed import Team
-from .scores import smallest_float
+from .scores import compact_float_dtype
 
 SNAPSHOTS = 6  # epochs at which more logits are kept, for scrubbing through training
 ALONE = Team()
@@ -213,5 +213,5 @@ class History:
                 right = z.argmax(2) == self.labels[name][: self.narrow[name]]
                 records["accuracy"][name] = right.float().mean(1).tolist()
         snapshots = torch.stack(self.snapshots).cpu().numpy()
-        snapshots = np.split(snapshots.astype(smallest_float(snapshots)), np.cumsum(list(self.wide.values()))[:-1], 1)
+        snapshots = np.split(snapshots.astype(compact_float_dtype(snapshots)), np.cumsum(list(self.wide.values()))[:-1], 1)
         return records, {"epochs": np.array(sorted(self.kept))} | dict(zip(self.wide, snapshots))

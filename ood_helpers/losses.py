@@ -1,77 +1,92 @@
-"""The six losses and, from `heads`, their heads, under the names their authors gave them.
+"""The six losses and their heads, under their authors' names, and ``RECIPES``, which says what belongs together.
 
-Each is called with logits z (B, C) and labels (B,) and gives a scalar, computed in float32 at least. Where
-the authors take a softmax and then a logarithm, a cross-entropy stands here: equal in range, finite out of it.
-Shapes and, on a CPU, labels that do not fit raise ValueError; NaN logits give a NaN loss.
+A criterion is called with logits z (B, C) and integer labels (B,) and returns a scalar, the mean over the batch in
+nats. A head takes the place of ``nn.Linear`` as ``model.classifier``: features x (B, D) to logits (B, C). Both compute
+in float32 or float64. Where the authors compute log(softmax(z)), we call ``F.cross_entropy``: equal, and numerically
+stable. Shapes and, on a CPU, labels that do not fit raise ValueError; NaN logits give a NaN loss.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .heads import DisMaxLossFirstPart, IsoMaxLossFirstPart, IsoMaxPlusLossFirstPart, positive
-from .scores import at_least_float32
+from .kernels import normalize_rows, pairwise_distances
+from .scores import entropy, min_distance, mmleps, mmles, mmls, msp, promote_to_float32
 
 
-def _check(logits, labels):
-    """Logits in float32 at least; ValueError where shapes or labels do not fit."""
+def _check_positive(name: str, value: Any) -> Any:
+    """Return ``value``; raise ValueError unless it is a positive number."""
+    if not hasattr(value, "__float__") or not value > 0:
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return value
+
+
+def _check_batch(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the logits in float32 or float64; raise ValueError if shapes or labels do not fit."""
     if logits.dim() != 2 or labels.shape != logits.shape[:1] or logits.numel() == 0:
         shapes = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
         raise ValueError(f"logits must be (B, C) and labels (B,), got {shapes}")
-    # Looking at labels on a GPU would wait for it; there the kernel's own assertion has to do.
+    # Reading labels from a GPU would wait for it; the kernel's own assertion has to do.
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = labels.min().item(), labels.max().item()
         if low < 0 or high >= logits.shape[1]:
-            raise ValueError(f"labels must be in 0..{logits.shape[1] - 1}, found {low}..{high}")
-    return at_least_float32(logits)
+            raise ValueError(f"labels must be in 0..{logits.shape[1] - 1}, got {low}..{high}")
+    return promote_to_float32(logits)
 
 
 class SoftmaxLoss(nn.Module):
-    """CE(z): softmax cross-entropy, the loss that the others mend.
+    """Softmax cross-entropy, the baseline: CE(z) = logsumexp(z) - z_y.
 
     >>> SoftmaxLoss()(torch.zeros(1, 2), torch.tensor([0])).exp()
     tensor(2.)
     """
 
-    def forward(self, logits, labels):
-        return F.cross_entropy(_check(logits, labels), labels)
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(_check_batch(logits, labels), labels)
 
 
-def _inverse_norm(logits):
+def _inverse_norm(logits: Tensor) -> Tensor:
     return 1 / (torch.linalg.vector_norm(logits, dim=1, keepdim=True) + 1e-7)
 
 
 class LogitNormLoss(nn.Module):
-    """LogitNorm: CE(z / ((norm2(z) + 1e-7) tau)) (Wei et al., ICML 2022).
+    """LogitNorm: CE(z / ((norm2(z) + 1e-7) tau)) (Wei et al., ICML 2022, arXiv:2205.09310).
 
-    The norm is taken away in training only; at test time scores use the raw logits. tau, `temperature`, must
-    be tuned per data set. The loss cannot fall below `lower_bound(C, tau)`.
+    Logits are normalised during training only; scores use the raw logits. The loss is at least `lower_bound(C, tau)`.
 
-    >>> aligned = torch.tensor([[1.0, -1.0]])
-    >>> loss = LogitNormLoss(temperature=0.5)(100 * aligned, torch.tensor([0]))
-    >>> torch.isclose(loss, LogitNormLoss(0.5)(aligned, torch.tensor([0])))
+    Parameters
+    ----------
+    temperature : float
+        tau > 0, to be tuned for each data set.
+    t : float, optional
+        The authors' name for tau; in their ``LogitNormLoss(device, t=0.04)`` the device is ignored.
+
+    >>> z = torch.tensor([[1.0, -1.0]])
+    >>> loss = LogitNormLoss(temperature=0.5)(100 * z, torch.tensor([0]))
+    >>> torch.isclose(loss, LogitNormLoss(0.5)(z, torch.tensor([0])))
     tensor(True)
     """
 
-    def __init__(self, temperature=1.0):
+    def __init__(self, temperature: Any = 1.0, t: float | None = None):
         super().__init__()
-        self.temperature = positive("temperature", temperature)
+        self.temperature = _check_positive("temperature", temperature if t is None else t)
 
-    def forward(self, logits, labels):
-        z = _check(logits, labels)
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        z = _check_batch(logits, labels)
         return F.cross_entropy(z * (_inverse_norm(z) / self.temperature), labels)
 
 
-def lower_bound(num_classes, temperature):
-    """The least LogitNorm loss: log(1 + (k-1) exp(-sqrt(k/(k-1)) / tau)), reached by logits that align.
+def lower_bound(num_classes: int, temperature: float) -> float:
+    """Smallest LogitNorm loss of k classes: log(1 + (k-1) exp(-sqrt(k/(k-1)) / tau)).
 
-    The largest gap between one logit and the k-1 others on the unit sphere is sqrt(k/(k-1)); the paper's
-    looser bound takes 2.
+    Logits on the unit sphere reach it if one is sqrt(k/(k-1)) above the k-1 equal others, the largest possible gap;
+    the paper's looser bound has 2 in its place.
 
     >>> round(lower_bound(10, 1.0), 2), round(lower_bound(100, 1.0), 2)
     (1.42, 3.62)
@@ -79,200 +94,300 @@ def lower_bound(num_classes, temperature):
     if num_classes < 2:
         raise ValueError(f"the bound needs at least 2 classes, got {num_classes}")
     k = num_classes
-    return math.log1p((k - 1) * math.exp(-math.sqrt(k / (k - 1)) / positive("temperature", temperature)))
+    return math.log1p((k - 1) * math.exp(-math.sqrt(k / (k - 1)) / _check_positive("temperature", temperature)))
 
 
-class _Exp(nn.Module):
-    """A parameter that is kept as its logarithm."""
+class ExpParametrization(nn.Module):
+    """Parametrisation exp(theta), which keeps a parameter positive."""
 
-    def forward(self, log):
+    def forward(self, log: Tensor) -> Tensor:
         return log.exp()
 
-    def right_inverse(self, value):
+    def right_inverse(self, value: Tensor) -> Tensor:
         return value.log()
 
 
 class MarginEnhancedLogitNormLoss(nn.Module):
-    """MELN: CE((z - m) / ((norm2(z) + 1e-7) T)), with T and m learned.
+    """MELN as its README gives it (November 2024): CE((z - m) / ((norm2(z) + 1e-7) T)), with T and m learned.
 
-    Two things follow from the formula, and the default keeps both:
+    As written, the margin has no effect: it shifts all logits of an image equally, which softmax ignores, so the loss
+    does not depend on m, and MELN is LogitNorm with a learned temperature.
 
-    - The margin does nothing. It shifts every logit alike, and softmax ignores a shift: the loss is the same
-      for any m, and its gradient in m is 0. MELN is LogitNorm with a learned temperature.
-      `margin_on="target"` takes m from the true class alone, z_y - m, as in CosFace (Wang et al., CVPR 2018);
-      that margin acts. Its gradient is never negative, so learned it only shrinks, and `RECIPES` holds it
-      fixed, as CosFace does.
-    - T can cross zero, where the loss turns around. `positive_temperature=True` learns log T instead.
-      In either case give T its own small learning rate, as its authors do (0.01).
+    Parameters
+    ----------
+    initial_temperature, initial_margin : float
+        T > 0 and m at the start. T needs a small learning rate of its own, the authors' is 0.01.
+    margin_on : {"all", "target"}
+        ``"target"`` subtracts m from z_y alone, as in CosFace (Wang et al., CVPR 2018), where it has an effect. Its
+        gradient is >= 0, so SGD would only decrease it; ``RECIPES`` keeps it fixed, as CosFace does.
+    positive_temperature : bool
+        Learn log T. Otherwise T is unconstrained; if it becomes negative the loss is minimised by *wrong* predictions.
 
     >>> z, y = torch.tensor([[1.0, 2.0]]), torch.tensor([0])
-    >>> faithful = MarginEnhancedLogitNormLoss(initial_margin=5.0)
-    >>> torch.isclose(faithful(z, y), LogitNormLoss()(z, y)).item()
+    >>> torch.isclose(MarginEnhancedLogitNormLoss(initial_margin=5.0)(z, y), LogitNormLoss()(z, y)).item()
     True
-    >>> MarginEnhancedLogitNormLoss(0.5, positive_temperature=True).temperature.item()
-    0.5
     """
 
-    def __init__(self, initial_temperature=1.0, initial_margin=0.1, margin_on="all", positive_temperature=False):
+    def __init__(
+        self,
+        initial_temperature: float = 1.0,
+        initial_margin: float = 0.1,
+        margin_on: str = "all",
+        positive_temperature: bool = False,
+    ):
         super().__init__()
         if margin_on not in ("all", "target"):
             raise ValueError(f"unknown margin_on {margin_on!r}; known: all, target")
         self.margin_on = margin_on
-        positive("initial_temperature", initial_temperature)
+        _check_positive("initial_temperature", initial_temperature)
         self.temperature = nn.Parameter(torch.tensor(float(initial_temperature)))
         self.margin = nn.Parameter(torch.tensor(float(initial_margin)))
         if positive_temperature:
-            parametrize.register_parametrization(self, "temperature", _Exp())
+            parametrize.register_parametrization(self, "temperature", ExpParametrization())
 
-    def forward(self, logits, labels):
-        z = _check(logits, labels)
-        inverse_norm = _inverse_norm(z)
-        if self.margin_on == "target":
-            z = z - self.margin * F.one_hot(labels, z.shape[1])
-        else:
-            z = z - self.margin
-        return F.cross_entropy(z * (inverse_norm / self.temperature), labels)
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        z = _check_batch(logits, labels)
+        on_target = self.margin_on == "target"
+        margin = self.margin * F.one_hot(labels, z.shape[1]) if on_target else self.margin
+        return F.cross_entropy((z - margin) * (_inverse_norm(z) / self.temperature), labels)
+
+
+class IsoMaxLossFirstPart(nn.Module):
+    """IsoMax's head: z = -norm2(x - W) / T, W starts at 0 (Macedo et al., IJCNN 2021, arXiv:1908.05569).
+
+    All distance heads compute in float32 or float64, under autocast too.
+
+    Parameters
+    ----------
+    num_features, num_classes : int
+        D and C; the prototypes W are (C, D).
+    temperature : float
+        T > 0, saved with the head; 1 until calibrated.
+    """
+
+    def __init__(self, num_features: int, num_classes: int, temperature: float = 1.0):
+        super().__init__()
+        self.num_features, self.num_classes = num_features, num_classes
+        self.prototypes = nn.Parameter(torch.zeros(num_classes, num_features))
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.tensor([float(_check_positive("temperature", temperature))]))
+
+    def extra_repr(self) -> str:
+        return f"num_features={self.num_features}, num_classes={self.num_classes}"
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.dim() != 2 or features.shape[1] != self.num_features:
+            raise ValueError(f"features must be (B, {self.num_features}), got {tuple(features.shape)}")
+        with torch.autocast(features.device.type, enabled=False):
+            return self._logits(promote_to_float32(features), promote_to_float32(self.prototypes))
+
+    def _logits(self, x: Tensor, w: Tensor) -> Tensor:
+        return pairwise_distances(x, w) / -self.temperature
+
+
+class IsoMaxPlusLossFirstPart(IsoMaxLossFirstPart):
+    """IsoMax+'s head: z = -d / T, d = |s| norm2(x/norm2(x) - W/norm2(W)) (arXiv:2105.14399).
+
+    The scale s is learned from 1, W starts as N(0, 1). Parameters as for ``IsoMaxLossFirstPart``.
+    """
+
+    divisor = 1.0
+
+    def __init__(self, num_features: int, num_classes: int, temperature: float = 1.0):
+        super().__init__(num_features, num_classes, temperature)
+        nn.init.normal_(self.prototypes)
+        self.distance_scale = nn.Parameter(torch.ones(1))
+
+    def _logits(self, x: Tensor, w: Tensor) -> Tensor:
+        scale = self.distance_scale.abs() / (self.divisor * self.temperature)
+        return pairwise_distances(normalize_rows(x), normalize_rows(w)) * -scale
+
+
+class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
+    """DisMax's head: z = -(d + mean_c d) / T, d as in IsoMax+ but divided by sqrt 2 (arXiv:2205.05874).
+
+    The mean is the same for all classes: it matters to the scores, not to softmax and the loss. ``scores(logits)``
+    is the score that ``score_type`` names: MPS, ES, MDS, MMLS, MMLES (the default) or MMLEPS.
+    """
+
+    divisor = math.sqrt(2)
+    score_type = "MMLES"
+
+    def _logits(self, x: Tensor, w: Tensor) -> Tensor:
+        z = super()._logits(x, w)
+        return z + z.mean(1, keepdim=True)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        if self.score_type not in DISMAX_SCORES:
+            raise ValueError(f"unknown score_type {self.score_type!r}; known: {', '.join(DISMAX_SCORES)}")
+        return DISMAX_SCORES[self.score_type](logits)
+
+
+DISMAX_SCORES = {"MPS": msp, "ES": entropy, "MDS": min_distance, "MMLS": mmls, "MMLES": mmles, "MMLEPS": mmleps}
 
 
 class IsoMaxLossSecondPart(nn.Module):
-    """IsoMax's criterion: CE(Es z) with the entropic scale Es = 10 in training, CE(z) in evaluation.
+    """IsoMax's criterion: CE(Es z) with the entropic scale Es = 10 (arXiv:1908.05569).
 
-    The mode is the head's, where `model_classifier` is given, otherwise this module's own. The authors'
-    softmax first, logarithm after gives the same number until exp(-Es z) underflows, and inf from there on.
+    ``model_classifier`` is accepted, as in one of the authors' repositories, and not used. Equals the authors'
+    log(softmax(Es z)) except where it underflows to infinity.
 
-    >>> criterion = IsoMaxLossSecondPart()
-    >>> criterion(torch.tensor([[0.0, -200.0]]), torch.tensor([1]))
+    >>> IsoMaxLossSecondPart()(torch.tensor([[0.0, -200.0]]), torch.tensor([1]))
     tensor(2000.)
     """
 
-    def __init__(self, model_classifier=None, entropic_scale=10.0):
+    def __init__(self, model_classifier: nn.Module | None = None, entropic_scale: float = 10.0):
         super().__init__()
         self.entropic_scale = entropic_scale
-        # Not a submodule: the head's parameters are the model's, not the criterion's.
-        object.__setattr__(self, "model_classifier", model_classifier)
 
-    def _in_training(self):
-        return (self if self.model_classifier is None else self.model_classifier).training
-
-    def forward(self, logits, labels):
-        scale = self.entropic_scale if self._in_training() else 1.0
-        return F.cross_entropy(scale * _check(logits, labels), labels)
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.entropic_scale * _check_batch(logits, labels), labels)
 
 
 class IsoMaxPlusLossSecondPart(IsoMaxLossSecondPart):
-    """IsoMax+'s criterion, the same as IsoMax's: CE(Es z), Es = 10 in training (arXiv:2105.14399)."""
+    """IsoMax+'s criterion, the same as IsoMax's: CE(Es z), Es = 10 (arXiv:2105.14399)."""
 
 
 class DisMaxLossSecondPart(IsoMaxLossSecondPart):
-    """DisMax's criterion (arXiv:2205.05874): CE(Es z), or with fractional-probability regularisation
+    """DisMax's criterion (arXiv:2205.05874): CE(Es z), or with fractional-probability regularisation (FPR)
 
         (CE(Es z) on the first half of the batch + alpha KL(Q || P) on the second half) / 2,
 
-    where P = softmax(Es z) and Q gives 1/4 to each of the four images that `preprocess` made the image of.
-    The paper's figure shows KL(P || Q); the authors' code, and this, take KL(Q || P). Evaluation uses CE(z).
+    where P = softmax(Es z) and Q gives 1/4 to the class of each of the four images that ``preprocess`` combined. The
+    paper's figure shows KL(P || Q); the authors' code has KL(Q || P). While the head is in evaluation mode: CE(z).
+
+    Parameters
+    ----------
+    model_classifier : module
+        The head, whose mode decides; it does not become a submodule.
+    regularization : {None, "fpr"}
+        With ``"fpr"``, alias ``"fractional_probability"``, training on labels that are not those of the last
+        ``preprocess`` raises ValueError.
 
     >>> head = DisMaxLossFirstPart(num_features=12, num_classes=3)
-    >>> criterion = DisMaxLossSecondPart(head)
-    >>> images, labels = criterion.preprocess(torch.rand(8, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]))
+    >>> criterion = DisMaxLossSecondPart(head, regularization="fpr")
+    >>> images, labels = criterion.preprocess(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]))
     >>> criterion(head(images.flatten(1)), labels).shape
     torch.Size([])
     """
 
-    def __init__(self, model_classifier, regularization="fractional_probability", alpha=1.0, entropic_scale=10.0):
-        super().__init__(model_classifier, entropic_scale)
-        if regularization not in ("fractional_probability", None):
-            raise ValueError(f"unknown regularization {regularization!r}; known: fractional_probability, None")
-        self.regularization, self.alpha = regularization, alpha
+    model_classifier: nn.Module
 
-    def preprocess(self, inputs, targets, generator=None):
-        """Permute the batch and make its second half of quadrants of four images, all in copies.
+    def __init__(
+        self,
+        model_classifier: nn.Module,
+        regularization: str | None = None,
+        alpha: float = 1.0,
+        entropic_scale: float = 10.0,
+    ):
+        super().__init__(entropic_scale=entropic_scale)
+        if regularization not in (None, "fpr", "fractional_probability"):
+            raise ValueError(f"unknown regularization {regularization!r}; known: None, fpr, fractional_probability")
+        self.regularization, self.alpha = "fpr" if regularization else None, alpha
+        # Not a submodule: the head's parameters belong to the model.
+        object.__setattr__(self, "model_classifier", model_classifier)
+        self._mixed_labels: Tensor | None = None
 
-        Images (B, ch, H, W) and labels (B,). In the second half the lower left quadrant comes from the image
-        before, the upper right from two before, the lower right from three before. Without regularisation
-        nothing changes. `generator`, on the images' device, makes the permutation reproducible.
+    def preprocess(
+        self, inputs: Tensor, targets: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Permute a batch, and make the images of its second half mosaics of four; the arguments are not modified.
+
+        In images (B, channels, H, W) of the second half, the lower left quadrant comes from the image before, the
+        upper right from two before, the lower right from three before. ``generator``, on the images' device, makes
+        the permutation reproducible. Without regularisation the arguments are returned.
         """
         if self.regularization is None:
             return inputs, targets
         if inputs.dim() != 4 or min(inputs.shape[2:]) < 2 or len(inputs) < 2:
-            raise ValueError(
-                "fractional-probability regularisation needs images (B, ch, H, W) with B, H and "
-                f"W of at least 2, got {tuple(inputs.shape)}"
-            )
+            needed = "images (B, channels, H, W) with B, H and W of at least 2"
+            raise ValueError(f"fractional-probability regularisation needs {needed}, got {tuple(inputs.shape)}")
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         inputs, targets = inputs[order], targets[order]
         mixed = inputs[len(inputs) // 2 :]
         h, w = inputs.shape[2] // 2, inputs.shape[3] // 2
-        quadrants = mixed[..., h:, :w], mixed[..., :h, w:], mixed[..., h:, w:]
-        for shift, quadrant in enumerate(quadrants, start=1):
+        for shift, quadrant in enumerate((mixed[..., h:, :w], mixed[..., :h, w:], mixed[..., h:, w:]), start=1):
             quadrant.copy_(quadrant.roll(shift, 0))
+        self._mixed_labels = targets.detach()  # another object, for torch.compile
         return inputs, targets
 
-    def forward(self, logits, labels):
-        if self.regularization is None or not self._in_training():
+    def _is_mixed(self, labels: Tensor) -> bool | Tensor:
+        """Whether ``preprocess`` returned these labels; by value if they are a copy, say on another device."""
+        mixed = self._mixed_labels
+        if mixed is None or labels.shape != mixed.shape:
+            return False
+        if torch.compiler.is_compiling():  # a bool would be a constant of the compiled code
+            return (labels == mixed.to(labels.device)).all()
+        return labels.data_ptr() == mixed.data_ptr() or labels.equal(mixed.to(labels.device))
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if not self.model_classifier.training:
+            return F.cross_entropy(_check_batch(logits, labels), labels)
+        if self.regularization is None:
             return super().forward(logits, labels)
-        z, half = _check(logits, labels) * self.entropic_scale, len(logits) // 2
+        z, half = _check_batch(logits, labels) * self.entropic_scale, len(logits) // 2
         if half == 0:
-            raise ValueError(
-                "fractional-probability regularisation needs a batch of at least 2: use "
-                "drop_last, or regularization=None"
-            )
-        log_p, rest = z[half:].log_softmax(1), labels[half:]
-        # A class drawn twice gets its quarter twice.
-        parts = torch.stack([rest.roll(shift) for shift in range(4)], 1)
-        q = torch.zeros_like(log_p).scatter_add_(1, parts, torch.full_like(parts, 0.25, dtype=z.dtype))
+            raise ValueError("fractional-probability regularisation needs a batch of at least 2; use drop_last")
+        is_mixed = self._is_mixed(labels)
+        if is_mixed is False:
+            raise ValueError("call `inputs, targets = criterion.preprocess(inputs, targets)` before each batch's loss")
+        log_p, mixed = z[half:].log_softmax(1), labels[half:]
+        classes = torch.stack([mixed.roll(shift) for shift in range(4)], 1)  # of the four quadrants
+        q = torch.zeros_like(log_p).scatter_add_(1, classes, torch.full_like(classes, 0.25, dtype=z.dtype))
         divergence = F.kl_div(log_p, q, reduction="batchmean")
-        return (F.cross_entropy(z[:half], labels[:half]) + self.alpha * divergence) / 2
+        loss = (F.cross_entropy(z[:half], labels[:half]) + self.alpha * divergence) / 2
+        return loss if is_mixed is True else loss.where(is_mixed, torch.nan)  # compiled code cannot raise
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A head, a criterion and a score that belong together.
 
-    `head(num_features, num_classes)` makes the last layer, `criterion(head, **options)` the loss that is
-    called with (logits, labels). `score` names the default in `scores.SCORES`; `loss_lr` is the learning rate
-    of the criterion's own parameters, None where it has none; `label` is for plots.
+    ``head(num_features, num_classes)`` makes the last layer and ``criterion(head, **options)`` the loss. ``score``
+    names the default in ``scores.SCORES``, ``label`` is for plots, and ``loss_lr`` is the learning rate of the
+    criterion's own parameters, None if it has none.
     """
 
     name: str
     label: str
     score: str
-    head: Callable
-    criterion: Callable
+    head: Callable[..., nn.Module]
+    criterion: Callable[..., nn.Module]
     loss_lr: float | None = None
 
 
-def _meln(_, **options):
+def softmax(head: nn.Module) -> SoftmaxLoss:
+    return SoftmaxLoss()
+
+
+def logitnorm(head: nn.Module, **options: Any) -> LogitNormLoss:
+    return LogitNormLoss(**options)
+
+
+def meln(head: nn.Module, **options: Any) -> MarginEnhancedLogitNormLoss:
     criterion = MarginEnhancedLogitNormLoss(**options)
-    criterion.margin.requires_grad_(criterion.margin_on == "all")  # learned, an acting margin only shrinks
+    criterion.margin.requires_grad_(criterion.margin_on == "all")  # a margin with an effect would only decrease
     return criterion
 
 
-RECIPES = {
-    r.name: r
-    for r in (
-        Recipe("softmax", "Softmax (CE)", "msp", nn.Linear, lambda _: SoftmaxLoss()),
-        Recipe("logitnorm", "LogitNorm", "msp", nn.Linear, lambda _, **options: LogitNormLoss(**options)),
-        Recipe("meln", "MELN", "msp", nn.Linear, _meln, loss_lr=0.01),
-        Recipe("isomax", "IsoMax", "entropy", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
-        Recipe("isomaxplus", "IsoMax+", "min_distance", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
-        Recipe(
-            "dismax",
-            "DisMax",
-            "mmles",
-            DisMaxLossFirstPart,
-            lambda head, **options: DisMaxLossSecondPart(head, regularization=None, **options),
-        ),
-        Recipe("dismax_fpr", "DisMax†", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),
-    )
-}
+def dismax_fpr(head: nn.Module, regularization: str = "fpr", **options: Any) -> DisMaxLossSecondPart:
+    return DisMaxLossSecondPart(head, regularization, **options)
 
 
-def recipe(name):
-    """The recipe of that name.
+_RECIPES = (
+    Recipe("softmax", "Softmax (CE)", "msp", nn.Linear, softmax),
+    Recipe("logitnorm", "LogitNorm", "msp", nn.Linear, logitnorm),
+    Recipe("meln", "MELN", "msp", nn.Linear, meln, loss_lr=0.01),
+    Recipe("isomax", "IsoMax", "entropy", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
+    Recipe("isomaxplus", "IsoMax+", "min_distance", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
+    Recipe("dismax", "DisMax", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),
+    Recipe("dismax_fpr", "DisMax†", "mmles", DisMaxLossFirstPart, dismax_fpr),
+)
+RECIPES = {r.name: r for r in _RECIPES}
 
-    >>> recipe("isomax").score
-    'entropy'
-    """
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe of that name; raise ValueError, with the known names, if there is none."""
     if name not in RECIPES:
         raise ValueError(f"unknown loss {name!r}; known: {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import calibration, data, metrics, models, scores
+from . import data, metrics, models, scores
 from .config import Config
 
 FORMAT = 2  # of a run's folder; in 1 a folder's classes came one after the other, so its parts were others
@@ -109,7 +109,7 @@ class Run:
 
     def calibrated_temperature(self, part="validation"):
         """The temperature that the validation part asks for. The test part's would be a leak."""
-        return calibration.fit_temperature(self.logits[part], self.labels[part])
+        return metrics.fit_temperature(self.logits[part], self.labels[part])
 
     def ece(self, temperature=1.0):
         """Expected calibration error of the test part's probabilities, 15 bins, a fraction."""

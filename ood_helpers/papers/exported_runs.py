@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config import Config
 from ..runs import Run
-from ..scores import smallest_float
+from ..scores import compact_float_dtype
 
 
 def export_runs(runs, folder, **facts):
@@ -26,7 +26,7 @@ def export_runs(runs, folder, **facts):
     """
     arrays, records = {}, []
     for number, run in enumerate(runs):
-        arrays |= {f"{number}/logits/{name}": z.astype(smallest_float(z)) for name, z in run.logits.items()}
+        arrays |= {f"{number}/logits/{name}": z.astype(compact_float_dtype(z)) for name, z in run.logits.items()}
         arrays |= {f"{number}/labels/{name}": y.astype(np.uint16) for name, y in run.labels.items()}
         record = {"config": asdict(run.config), "classes": run.classes, "shape": run.shape}
         record |= {"history": _rounded(run.history)}

@@ -37,6 +37,13 @@ def head_of(name, dtype=torch.float64):
     return head
 
 
+def batch_labels(criterion, labels):
+    """The labels as a training loop passes them: what `preprocess` returns, if the criterion has it."""
+    if not hasattr(criterion, "preprocess") or len(labels) < 2:
+        return labels
+    return criterion.preprocess(torch.zeros(len(labels), 1, 2, 2), labels)[1]
+
+
 def authors_logits(name, x, w, scale):
     """The heads as published: pairwise differences."""
     if name == "isomax":
@@ -88,7 +95,7 @@ def test_meln_equals_the_authors():
 
 def test_fractional_probability_equals_the_authors():
     head = losses.DisMaxLossFirstPart(16, 5)
-    criterion = losses.DisMaxLossSecondPart(head)
+    criterion = losses.DisMaxLossSecondPart(head, "fpr")
     before = PARITY["fpr_images"].clone(), PARITY["fpr_targets"].clone()
     seed = torch.Generator().manual_seed(0)  # whose first permutation of 8 is the file's
     images, targets = criterion.preprocess(PARITY["fpr_images"], PARITY["fpr_targets"], seed)
@@ -99,7 +106,7 @@ def test_fractional_probability_equals_the_authors():
 
 
 def test_targets_name_the_images_that_a_mosaic_is_made_of():
-    criterion = losses.DisMaxLossSecondPart(losses.DisMaxLossFirstPart(16, 16))
+    criterion = losses.DisMaxLossSecondPart(losses.DisMaxLossFirstPart(16, 16), "fpr")
     y = torch.arange(14)
     images, targets = criterion.preprocess(y[:, None, None, None].expand(14, 1, 4, 6).float(), y)
     z = torch.randn(14, 16, dtype=torch.float64)
@@ -110,11 +117,53 @@ def test_targets_name_the_images_that_a_mosaic_is_made_of():
     same(criterion(z, targets), (F.cross_entropy(10 * z[:7], targets[:7]) + kl) / 2)
 
 
-@pytest.mark.parametrize("score_type", losses.DisMaxLossFirstPart.SCORE_TYPES)
+@pytest.mark.parametrize("score_type", losses.DISMAX_SCORES)
 def test_dismax_scores_equal_the_authors(score_type):
     head = losses.DisMaxLossFirstPart(16, 5)
     head.score_type = score_type
     same(head.scores(PARITY["dismax_logits"]), PARITY[f"score_{score_type}"])
+
+
+def test_dismaxs_default_is_the_authors_without_regularisation():
+    head = head_of("dismax")
+    criterion = losses.DisMaxLossSecondPart(head)
+    assert criterion.regularization is None
+    images, labels = torch.rand(len(PARITY["targets"]), 3, 4, 4), PARITY["targets"]
+    assert criterion.preprocess(images, labels)[0] is images
+    same(criterion(head(PARITY["features"]), labels), PARITY["dismax_loss"])
+
+
+def test_the_long_name_of_the_regularisation_is_an_alias():
+    results = []
+    for name in ("fpr", "fractional_probability"):
+        criterion = losses.DisMaxLossSecondPart(losses.DisMaxLossFirstPart(16, 5), regularization=name)
+        images = criterion.preprocess(PARITY["fpr_images"], PARITY["fpr_targets"], torch.Generator().manual_seed(0))
+        results.append((criterion.regularization, images, criterion(PARITY["fpr_logits"], images[1])))
+    (a, images, loss), (b, other_images, other_loss) = results
+    assert a == b == "fpr" == losses.recipe("dismax_fpr").criterion(None).regularization
+    assert images[0].equal(other_images[0]) and loss == other_loss
+    same(loss, PARITY["fpr_loss"])
+
+
+def test_a_batch_without_preprocess_is_refused_where_it_would_be_half_wrong():
+    head = losses.DisMaxLossFirstPart(8, 4)
+    criterion = losses.DisMaxLossSecondPart(head, "fpr")
+    x, images, y = torch.randn(8, 8), torch.rand(8, 3, 4, 4), torch.tensor([0, 1, 2, 3, 3, 1, 0, 2])
+
+    def refused(labels):
+        with pytest.raises(ValueError, match=r"call `inputs, targets = criterion.preprocess\(inputs, targets\)`"):
+            criterion(head(x), labels)
+
+    refused(y)
+    _, mixed = criterion.preprocess(images, y, torch.Generator().manual_seed(0))
+    refused(y)  # the original labels
+    loss = criterion(head(x), mixed)
+    assert loss == criterion(head(x), mixed)  # twice, as for a line search or a print
+    assert loss == criterion(head(x), mixed.clone())  # a copy, as from another device
+    refused(mixed.roll(1))  # the next batch
+    head.eval()
+    criterion(head(x), y)  # evaluation has no mosaics
+    assert not any("mixed" in key for key in criterion.state_dict())
 
 
 # What is true of the formulas
@@ -187,8 +236,8 @@ def test_cross_entropy_equals_softmax_then_log_in_range_and_outlives_it():
 
 
 def test_the_regularisation_is_kl_of_target_from_prediction():
-    criterion = losses.DisMaxLossSecondPart(losses.DisMaxLossFirstPart(4, 5), alpha=3.0)
-    z, y = PARITY["fpr_logits"], PARITY["fpr_targets_mixed"]
+    criterion = losses.DisMaxLossSecondPart(losses.DisMaxLossFirstPart(4, 5), "fpr", alpha=3.0)
+    z, y = PARITY["fpr_logits"], batch_labels(criterion, PARITY["fpr_targets"])
     log_p = F.log_softmax(10 * z[4:], 1)
     q = sum(F.one_hot(y[4:].roll(k), 5) for k in range(4)).double() / 4
     q_from_p = (torch.special.xlogy(q, q) - q * log_p).sum(1).mean()
@@ -258,7 +307,8 @@ def test_half_precision_is_computed_in_float32(name):
     head = recipe.head(8, 4)
     if name == "isomax":
         nn.init.normal_(head.prototypes)
-    criterion, y = recipe.criterion(head), torch.arange(8) % 4
+    criterion = recipe.criterion(head)
+    y = batch_labels(criterion, torch.arange(8) % 4)
     x = torch.randn(8, 8).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         z = head(x)
@@ -274,16 +324,21 @@ def test_half_precision_is_computed_in_float32(name):
 def test_compiles_without_a_graph_break(name):
     recipe = losses.recipe(name)
     head = recipe.head(6, 4)
-    criterion, y = recipe.criterion(head), torch.arange(8) % 4
+    criterion = recipe.criterion(head)
     x = torch.randn(8, 6, requires_grad=True)
 
     def step(x, y):
         return criterion(head(x), y)
 
     torch._dynamo.reset()
-    compiled = torch.compile(step, backend="aot_eager", fullgraph=True)(x, y)
-    torch.testing.assert_close(compiled, step(x, y))
-    torch.testing.assert_close(*(torch.autograd.grad(loss, x)[0] for loss in (compiled, step(x, y))))
+    compiled_step = torch.compile(step, backend="aot_eager", fullgraph=True)
+    for _ in range(3):  # batches with labels of their own
+        y = batch_labels(criterion, torch.randint(4, (8,)))
+        compiled = compiled_step(x, y)
+        torch.testing.assert_close(compiled, step(x, y))
+        torch.testing.assert_close(*(torch.autograd.grad(loss, x)[0] for loss in (compiled, step(x, y))))
+        if name == "dismax_fpr":
+            assert compiled_step(x, (y + 1) % 4).isnan()  # where step(x, y) refuses
 
 
 # Edges
@@ -292,7 +347,7 @@ def test_compiles_without_a_graph_break(name):
 def finite_step(recipe, head, x, y):
     x = x.clone().requires_grad_()
     criterion = recipe.criterion(head)
-    loss = criterion(head(x), y)
+    loss = criterion(head(x), batch_labels(criterion, y))
     gradients = torch.autograd.grad(loss, [x, *head.parameters(), *criterion.parameters()], allow_unused=True)
     assert loss.isfinite()
     assert all(g is None or g.isfinite().all() for g in gradients)
@@ -318,7 +373,7 @@ def test_zero_and_huge_logits_give_finite_losses_and_gradients(name, value):
     recipe = losses.recipe(name)
     criterion = recipe.criterion(recipe.head(8, 4))
     z = (value * torch.eye(4)).requires_grad_()
-    loss = criterion(z, torch.arange(4))
+    loss = criterion(z, batch_labels(criterion, torch.arange(4)))
     assert loss.isfinite() and torch.autograd.grad(loss, z)[0].isfinite().all()
 
 
@@ -345,14 +400,16 @@ def test_a_thousand_classes_and_an_odd_batch():
 
 
 @pytest.mark.parametrize("name", ["isomax", "isomaxplus", "dismax", "dismax_fpr"])
-def test_the_entropic_scale_acts_in_training_only(name):
+def test_dismaxs_entropic_scale_acts_in_training_only_and_isomaxs_always(name):  # as in the authors' code
     recipe = losses.recipe(name)
     head = recipe.head(8, 4)
     criterion, z, y = recipe.criterion(head), torch.randn(6, 4), torch.arange(6) % 4
-    training = criterion(z, y)
-    head.eval()
-    torch.testing.assert_close(criterion(z, y), F.cross_entropy(z, y))
-    assert training != criterion(z, y)
+    training = criterion(z, batch_labels(criterion, y))
+    head.eval(), criterion.eval()
+    scale = 10 if name.startswith("isomax") else 1
+    torch.testing.assert_close(criterion(z, y), F.cross_entropy(scale * z, y))
+    if name != "dismax_fpr":
+        torch.testing.assert_close(training, F.cross_entropy(10 * z, y))
 
 
 def test_temperature_divides_the_logits_and_is_saved_with_the_head():
@@ -376,18 +433,24 @@ def test_criteria_own_no_parameter_of_the_head():
     "call, sentence",
     [
         (lambda: losses.recipe("focal"), "unknown loss 'focal'; known: softmax, logitnorm, meln"),
-        (lambda: losses.LogitNormLoss(0.0), "temperature must be positive, got 0.0"),
-        (lambda: losses.IsoMaxLossFirstPart(4, 3, temperature=-1), "temperature must be positive, got -1"),
+        (lambda: losses.LogitNormLoss(0.0), "temperature must be a positive number, got 0.0"),
+        (lambda: losses.IsoMaxLossFirstPart(4, 3, temperature=-1), "temperature must be a positive number, got -1"),
+        (lambda: losses.LogitNormLoss("cpu"), "temperature must be a positive number, got 'cpu'"),
+        (lambda: losses.LogitNormLoss(temperature=None), "temperature must be a positive number, got None"),
+        (lambda: losses.LogitNormLoss("cpu", t="0.04"), "temperature must be a positive number, got '0.04'"),
         (lambda: losses.lower_bound(1, 1.0), "at least 2 classes"),
         (lambda: losses.MarginEnhancedLogitNormLoss(margin_on="both"), "'both'; known: all, target"),
-        (lambda: losses.DisMaxLossSecondPart(None, regularization="mixup"), "'mixup'; known: frac"),
+        (lambda: losses.DisMaxLossSecondPart(None, regularization="mixup"), "'mixup'; known: None, fpr, frac"),
         (lambda: losses.DisMaxLossFirstPart(4, 3)(torch.zeros(2, 5)), r"features must be \(B, 4\), got \(2, 5\)"),
-        (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([0, 3])), "must be in 0..2, found 0"),
-        (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([-100, 0])), "found -100..0"),
+        (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([0, 3])), "must be in 0..2, got 0"),
+        (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([-100, 0])), "got -100..0"),
         (lambda: losses.LogitNormLoss()(torch.zeros(2, 3), torch.tensor([0])), r"logits must be \(B, C\)"),
         (lambda: losses.LogitNormLoss()(torch.zeros(0, 3), torch.zeros(0).long()), r"logits must be \(B, C\)"),
-        (lambda: losses.DisMaxLossSecondPart(None).preprocess(torch.zeros(4, 8), torch.zeros(4)), "needs images"),
-        (lambda: losses.DisMaxLossSecondPart(None).preprocess(torch.zeros(1, 3, 8, 8), None), "at least 2"),
+        (
+            lambda: losses.DisMaxLossSecondPart(None, "fpr").preprocess(torch.zeros(4, 8), torch.zeros(4)),
+            "needs images",
+        ),
+        (lambda: losses.DisMaxLossSecondPart(None, "fpr").preprocess(torch.zeros(1, 3, 8, 8), None), "at least 2"),
     ],
 )
 def test_bad_input_gets_one_sentence(call, sentence):
@@ -405,7 +468,8 @@ def test_an_unknown_score_type_lists_the_known():
 def test_nan_logits_give_a_nan_loss_for_the_training_loop_to_report():
     z = torch.full((2, 3), math.nan)
     for name, recipe in losses.RECIPES.items():
-        assert recipe.criterion(recipe.head(8, 3))(z, torch.tensor([0, 1])).isnan(), name
+        criterion = recipe.criterion(recipe.head(8, 3))
+        assert criterion(z, batch_labels(criterion, torch.tensor([0, 1]))).isnan(), name
 
 
 # The authors' READMEs
@@ -453,7 +517,19 @@ def test_isomaxplus_readme_runs_unchanged():
     assert score.shape == (6,) and (score <= 0).all() and loss.isfinite()
 
 
+def test_dismax_readme_with_regularisation_runs_unchanged():
+    model = Model()
+    model.classifier = losses.DisMaxLossFirstPart(12, 5)
+    criterion = losses.DisMaxLossSecondPart(model.classifier, regularization="fpr")
+    inputs, targets = criterion.preprocess(torch.rand(6, 3, 2, 2), torch.tensor([0, 1, 2, 3, 4, 0]))
+    criterion(model(inputs), targets).backward()
+    assert model.classifier.prototypes.grad.abs().sum() > 0
+
+
 def test_logitnorm_and_meln_readmes_run_unchanged():
     x, target = torch.randn(4, 6), torch.arange(4)
-    assert losses.LogitNormLoss(0.04)(x, target) > 0
+    ours = losses.LogitNormLoss(temperature=0.04)(x, target)
+    for device in ("cpu", torch.device("cpu"), 0):
+        assert losses.LogitNormLoss(device, t=0.04)(x, target) == ours == losses.LogitNormLoss(device, 0.04)(x, target)
+    assert losses.LogitNormLoss(0.04)(x, target) == ours > 0
     assert losses.MarginEnhancedLogitNormLoss(initial_temperature=1.0, initial_margin=0.1)(x, target) > 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ood_helpers import imagenet, models
+from ood_helpers import models
 
 # with ten classes; ResNet-110 has He's shortcuts without parameters, the last three are torchvision's
 PARAMETERS = {
@@ -18,7 +18,6 @@ PARAMETERS = {
     "wrn_28_10": 36_479_194,
     "densenet_bc_100_12": 769_162,
     "resnet18_224": 11_181_642,
-    "resnet50_224": 23_528_522,
     "resnet50_pretrained": 23_528_522,
 }
 
@@ -60,7 +59,7 @@ def test_dropout_acts_in_training_alone():
 
 def test_resnet110s_shortcuts_have_no_parameters():
     x = torch.randn(2, 4, 6, 6)
-    wide = models.Widen()(x)
+    wide = models.ZeroPaddingShortcut()(x)
     assert wide.shape == (2, 8, 3, 3) and wide[:, 2:6].equal(x[:, :, ::2, ::2])
     assert not wide[:, :2].any() and not wide[:, 6:].any()
 
@@ -108,8 +107,8 @@ def test_pretrained_weights_are_loaded_without_their_classifier(hub):
 
     source = torchvision.models.resnet18()
     torch.save(source.state_dict(), hub / "resnet18-f37072fd.pth")
-    backbone, _ = imagenet.large(3, name="resnet18")
-    imagenet.load_weights(backbone, "ResNet18_Weights.IMAGENET1K_V1")
+    backbone, _ = models.torchvision_backbone(3, name="resnet18")
+    models.load_pretrained(backbone, "ResNet18_Weights.IMAGENET1K_V1")
     for name, tensor in backbone[1].state_dict().items():
         assert tensor.equal(source.state_dict()[name])
 
@@ -136,6 +135,33 @@ def test_networks_standardise_by_the_training_images():
     torch.testing.assert_close(seen[0].std((0, 2, 3)), torch.ones(2), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("name", models.BACKBONES)
+def test_images_that_are_too_small_are_refused_at_once(name):
+    """A network that is built can process the images, in training mode as in evaluation."""
+    for side in (1, 2, 3, 8):
+        try:
+            network = models.build(name, 4, (3, side, side), nn.Linear, pretrained=False)
+        except ValueError as error:
+            assert str(error).startswith(f"images of {side}x{side} pixels are too small for {name}; ") and side < 8
+            continue
+        assert all(module.training for module in network.modules())
+        assert network.eval()(torch.zeros(2, 3, side, side)).isfinite().all()
+
+
+def test_densenet_needs_four_pixels():
+    with pytest.raises(ValueError, match="images of 3x9 pixels are too small for densenet_bc_100_12; load larger"):
+        models.build("densenet_bc_100_12", 4, (1, 3, 9), nn.Linear)
+
+
+def test_the_check_of_the_image_size_draws_no_random_numbers():
+    states = []
+    for side in (8, 32):  # 8 is checked, 32 is known to be enough
+        torch.manual_seed(0)
+        network = models.build("wrn_16_2", 4, (3, side, side), nn.Linear, dropout=0.5)
+        states.append([*network.state_dict().values(), torch.rand(3)])
+    assert all(a.equal(b) for a, b in zip(*states))
+
+
 def test_an_unknown_network_lists_the_known():
-    with pytest.raises(ValueError, match="unknown model 'resnet19'; known: cnn, .*densenet_bc_100_12"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; known: cnn, .*densenet_bc_100_12"):
         models.build("resnet19", 10, (3, 32, 32), nn.Linear)

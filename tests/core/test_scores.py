@@ -159,6 +159,22 @@ def test_models_and_images_are_left_as_they_were(f, images):
     torch.testing.assert_close(torch.cat([f(model, images[:4]), f(model, images[4:])]), first)
 
 
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda x: scores.gradnorm(nn.Flatten(), x), r"`features\(images\)` and a `classifier`, .*, got Flatten"),
+        (lambda x: scores.gradnorm(torch.zeros(3, 4), x), "needs a torch.nn.Module .*, got Tensor"),
+        (lambda x: scores.odin(torch.zeros(3, 4), x), "odin.* needs a torch.nn.Module, .*, got Tensor"),
+        (lambda x: scores.odin(x, small("softmax")), "odin.* needs a torch.nn.Module"),
+        (lambda x: scores.gradnorm(small("softmax"), x.numpy()), r"images \(N, C, H, W\), got ndarray"),
+        (lambda x: scores.odin(small("softmax"), x[0]), r"images \(N, C, H, W\), got \(3, 2, 2\)"),
+    ],
+)
+def test_a_wrong_model_or_wrong_images_get_one_sentence(call, sentence, images):
+    with pytest.raises(ValueError, match=sentence):
+        call(images)
+
+
 # Scores that need the features of the training set
 
 

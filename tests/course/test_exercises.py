@@ -114,7 +114,7 @@ HELPERS = {
     "logitnorm": lambda z, y, tau: losses.LogitNormLoss(tau)(z, y),
     "isomaxplus_logits": lambda x, w, s: losses.IsoMaxPlusLossFirstPart(8, 5).double()(x),
     "colleague": lambda known, strange: metrics.detection(known, strange)["auroc"],
-    "threshold_95": lambda s: __import__("ood_helpers").calibration.threshold(s, 0.95),
+    "threshold_95": lambda s: __import__("ood_helpers").metrics.threshold(s, 0.95),
     "kappa": __import__("sklearn.metrics").metrics.cohen_kappa_score,
     "margin_slope": lambda z, y, m: losses.MarginEnhancedLogitNormLoss(1.0, m, "target").double()(z, y),
     "softmax_gradient": lambda z, y: torch.autograd.grad(F.cross_entropy(z.requires_grad_(), y), z)[0],
