@@ -68,7 +68,8 @@ def read(
     classes = subfolders(roots[0])
     if extra := sorted(set(subfolders(roots[-1])) - set(classes)):
         raise ValueError(f"{what}: {test}/ has classes that train/ does not have: {_format_names(extra)}")
-    files, n_train = [], 0
+    files: list[tuple[str, int]] = []
+    n_train = 0
     for directory in roots:
         n_train = len(files)  # in the end, the number of files before the last split
         # The classes take turns, so that the first images of a set, which training tracks, show all classes.

@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 IN_MEMORY = 2**31  # bytes; larger sets are decoded into a file and memory-mapped
+T = TypeVar("T", bound=tuple)
 
 
 class Arrays(NamedTuple):
@@ -66,7 +67,7 @@ def subset(images: Tensor | LazySubset, index: Tensor) -> Tensor | LazySubset:
 _recent: dict = {}
 
 
-def cached(key: tuple, load: Callable[[], tuple]) -> tuple:
+def cached(key: tuple, load: Callable[[], T]) -> T:
     """The result of ``load()``, or the earlier one for ``key``: a sweep asks for the same sets in every training.
 
     Results are tuples that begin with a tensor of pixels. The most recent ones are retained, up to
@@ -177,7 +178,7 @@ def write_folder(imageset: ImageSet, path: str | Path, sizes: Sequence[int] | No
     from PIL import Image
 
     path, sizes = Path(path), sizes or imageset.labels.bincount(minlength=imageset.num_classes).tolist()
-    files = {}
+    files: dict[str, int] = {}
     for label, (name, size) in enumerate(zip(imageset.classes, sizes, strict=True)):
         if Path(name).name != name or name[:1] in ("", "."):
             raise ValueError(f"class name {name!r} of {imageset.name} cannot be the name of a folder")

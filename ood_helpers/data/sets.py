@@ -32,7 +32,7 @@ class _DatasetEntry(NamedTuple):
 
     source: _Source | None
     ood: tuple[str, ...] = synthetic.FAR  # the OOD sets that it is compared with by default
-    count: float = float("inf")  # number of classes, where it is known without loading
+    n_classes: float = float("inf")  # where it is known without loading
     known: int = 0  # number of classes used by default, the others being near OOD; 0: all
 
 
@@ -48,7 +48,7 @@ class _Digits:
 
 def _mnist_like(dataset):
     parts = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    return _DatasetEntry(Torchvision(dataset, tuple(f"{dataset}/raw/{part}-ubyte.gz" for part in parts)), count=10)
+    return _DatasetEntry(Torchvision(dataset, tuple(f"{dataset}/raw/{part}-ubyte.gz" for part in parts)), n_classes=10)
 
 
 def _odin_archive(file, md5, crop=False):
@@ -58,7 +58,7 @@ def _odin_archive(file, md5, crop=False):
 _FAR = ("svhn", "textures", "noise")
 
 SETS = {
-    "digits": _DatasetEntry(_Digits, count=10, known=6),
+    "digits": _DatasetEntry(_Digits, n_classes=10, known=6),
     "cifar10": _DatasetEntry(Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)), ("cifar100", *_FAR), 10),
     "cifar100": _DatasetEntry(Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR), 100),
     "svhn": _DatasetEntry(
@@ -85,8 +85,8 @@ SETS = {
     "tinyimagenet_crop": _odin_archive("avgm2u562itwpkl/Imagenet", "7c0827e4246c3718a5ee076e999e52e5", crop=True),
     "tinyimagenet_resize": _odin_archive("kp3my3412u5k9rl/Imagenet_resize", "0f9ff11d45babf2eff5fe12281d1ac31"),
     "isun": _DatasetEntry(UserProvided("iSUN's images (no checksum of an archive is known)")),
-    "imagenet_resize": _DatasetEntry(UserProvided("images of ImageNet resized to 32 x 32, in one folder")),
-    "imagenet_crop": _DatasetEntry(UserProvided("images of ImageNet cropped to 32 x 32, in one folder")),
+    "imagenet_resize": _DatasetEntry(UserProvided("images of ImageNet resized to 32 x 32")),
+    "imagenet_crop": _DatasetEntry(UserProvided("images of ImageNet cropped to 32 x 32")),
     "tiny_imagenet": _DatasetEntry(
         Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"), _FAR, 200
     ),
@@ -208,7 +208,7 @@ def ood_names(name: str, known: int | None = None) -> tuple[str, ...]:
     """
     entry = SETS.get(name, _DatasetEntry(None))
     known = entry.known if known is None else known
-    return (("near",) if 0 < known < entry.count else ()) + entry.ood
+    return (("near",) if 0 < known < entry.n_classes else ()) + entry.ood
 
 
 def folds(imageset: ImageSet, k: int = 5, seed: int = 0) -> list[ImageSet]:

@@ -93,15 +93,15 @@ def _patches(shape, count):
     mode = "RGB" if channels == 3 else "L"
     photos = [Image.fromarray(photo).convert(mode) for photo in load_sample_images().images]
     largest = min(8, photos[0].width / width / 3, photos[0].height / height / 3)
-    rng, images = np.random.default_rng(0), []
-    while len(images) < count:
-        photo, scale = photos[len(images) % 2], rng.uniform(min(2, largest), largest)
+    rng, crops = np.random.default_rng(0), []
+    while len(crops) < count:
+        photo, scale = photos[len(crops) % 2], rng.uniform(min(2, largest), largest)
         left, top = rng.uniform(0, 1, 2) * (photo.width - scale * width, photo.height - scale * height)
         box = (left, top, left + scale * width, top + scale * height)
         patch = np.array(photo.resize((width, height), Image.Resampling.BOX, box)).reshape(height, width, -1)
         if patch.mean(2).std() >= 16:
-            images.append(patch)
-    images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+            crops.append(patch)
+    images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
     return images, torch.arange(count) % 2, ("china", "flower")
 
 

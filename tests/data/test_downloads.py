@@ -41,11 +41,11 @@ def test_a_set_is_downloaded_once(server, offer, tmp_path):
 def test_a_broken_download_is_resumed(ranges, server, offer, tmp_path):
     offer("lsun_resize", lsun())
     server.cut, server.ranges = 1000, ranges
-    whole = len(server.content)
+    total = len(server.content)
     with pytest.raises(FileNotFoundError) as caught:
         data.load_ood("lsun_resize", LIKE, tmp_path)
     message = str(caught.value)
-    assert f"lsun_resize could not be downloaded (the connection broke after 1000 of {whole} bytes" in message
+    assert f"lsun_resize could not be downloaded (the connection broke after 1000 of {total} bytes" in message
     assert "LSUN_resize.tar.gz elsewhere and put it into" in message and "\n" not in message
     assert names(tmp_path) == [".lock", "lsun_resize/LSUN_resize.tar.gz.part"]
     server.cut = None
@@ -54,15 +54,15 @@ def test_a_broken_download_is_resumed(ranges, server, offer, tmp_path):
     assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("old", [b"the beginning of another file", "longer", "whole"])
+@pytest.mark.parametrize("old", [b"the beginning of another file", "longer", "complete"])
 def test_a_partial_download_of_another_file_is_discarded(old, server, offer, tmp_path):
     content = lsun()
     offer("lsun_resize", content)
     part = tmp_path / "lsun_resize" / "LSUN_resize.tar.gz.part"
     part.parent.mkdir()
-    part.write_bytes({"longer": content + b"more", "whole": content}.get(old, old))
+    part.write_bytes({"longer": content + b"more", "complete": content}.get(old, old))
     assert len(data.load_ood("lsun_resize", LIKE, tmp_path).images) == 4
-    assert [asked is None for asked in server.asked] == ([] if old == "whole" else [False, True])
+    assert [asked is None for asked in server.asked] == ([] if old == "complete" else [False, True])
 
 
 def test_a_wrong_checksum_leaves_nothing(offer, tmp_path):
@@ -113,24 +113,24 @@ def test_leftovers_of_a_killed_process_are_not_used(offer, tmp_path):
 
 def test_two_at_once_download_once_and_the_second_says_that_it_waits(server, offer, tmp_path, capfd):
     offer("lsun_resize", lsun())
-    found = []
+    loaded = []
     with FileLock(tmp_path / ".lock"):
         threads = [
-            threading.Thread(target=lambda: found.append(data.load_ood("lsun_resize", LIKE, tmp_path)))
+            threading.Thread(target=lambda: loaded.append(data.load_ood("lsun_resize", LIKE, tmp_path)))
             for _ in range(2)
         ]
         for thread in threads:
             thread.start()
-        deadline, said = time.monotonic() + 30, ""
-        while said.count("waiting for another process, which prepares files in") < 2:
+        deadline, shown = time.monotonic() + 30, ""
+        while shown.count("waiting for another process, which prepares files in") < 2:
             assert time.monotonic() < deadline
             time.sleep(0.01)
             sys.stderr.flush()
-            said += capfd.readouterr().err
-        assert not found and not server.asked
+            shown += capfd.readouterr().err
+        assert not loaded and not server.asked
     for thread in threads:
         thread.join()
-    assert len(found) == 2 and server.asked == [None]
+    assert len(loaded) == 2 and server.asked == [None]
 
 
 # Archives that would write elsewhere

@@ -38,8 +38,8 @@ def test_files_that_are_no_images_are_skipped_and_listed(tmp_path):
         write_images(tmp_path / name, 6)
     (tmp_path / "a" / "notes.txt").write_text("not an image")
     (tmp_path / "a" / "empty.png").touch()
-    whole = (tmp_path / "a" / "000.png").read_bytes()
-    (tmp_path / "b" / "cut.png").write_bytes(whole[: len(whole) - 30])
+    intact = (tmp_path / "a" / "000.png").read_bytes()
+    (tmp_path / "b" / "cut.png").write_bytes(intact[: len(intact) - 30])
     Image.effect_noise((8, 8), 50).save(tmp_path / "b" / "cut.jpg")
     os.truncate(tmp_path / "b" / "cut.jpg", (tmp_path / "b" / "cut.jpg").stat().st_size - 20)
     (tmp_path / "b" / ".DS_Store").write_text("hidden")
@@ -172,23 +172,23 @@ def test_a_set_larger_than_memory_is_decoded_into_a_file_once(tmp_path, caplog, 
     for name in "ab":
         write_images(folder / name, 5, size=(70, 80), mode="RGB")
     (folder / "a" / "cut.png").write_bytes((folder / "a" / "000.png").read_bytes()[:900])
-    whole = data.load(f"folder:{folder}", root)
+    in_memory = data.load(f"folder:{folder}", root)
     assert not root.exists()
     monkeypatch.setattr(imageset, "IN_MEMORY", 1000)
     monkeypatch.setattr(imageset, "_recent", {})
     with pytest.warns(UserWarning, match="skipped 1 of 11 files, not readable as images: 'cut.png'"):
         mapped = data.load(f"folder:{folder}", root)
-    assert torch.equal(mapped.images, whole.images) and torch.equal(mapped.labels, whole.labels)
+    assert torch.equal(mapped.images, in_memory.images) and torch.equal(mapped.labels, in_memory.labels)
     assert "decoded once, 0.0 GB in" in caplog.text
     (place,) = root.glob(".decoded-*")
     assert {path.name for path in root.iterdir()} == {place.name, ".lock"}
     pixels = (place / "pixels").stat()
-    assert pixels.st_size == whole.images.numel()
+    assert pixels.st_size == in_memory.images.numel()
     monkeypatch.setattr(imageset, "_recent", {})  # as in another process
     caplog.clear()
     with pytest.warns(UserWarning, match="skipped 1 of 11"):
         again = data.load(f"folder:{folder}", root)
-    assert torch.equal(again.images, whole.images) and "decoded once" not in caplog.text
+    assert torch.equal(again.images, in_memory.images) and "decoded once" not in caplog.text
     assert (place / "pixels").stat().st_mtime_ns == pixels.st_mtime_ns
     write_images(folder / "b", 6, size=(70, 80), mode="RGB", seed=1)
     assert len(data.load(f"folder:{folder}", root).images) == 11 and len(list(root.glob(".decoded-*"))) == 2
@@ -223,10 +223,10 @@ def test_a_file_of_pixels_is_never_half_a_set(tmp_path, monkeypatch):
 def test_hostile_files_are_skipped(tmp_path):
     for name in "ab":
         write_images(tmp_path / name, 5)
-    whole = (tmp_path / "a" / "000.png").read_bytes()
+    intact = (tmp_path / "a" / "000.png").read_bytes()
     rng = np.random.default_rng(0)
     for i in range(40):  # every one of them damaged or cut somewhere
-        damaged = bytearray(whole[: rng.integers(0, len(whole) - 20)] if i % 2 else whole)
+        damaged = bytearray(intact[: rng.integers(0, len(intact) - 20)] if i % 2 else intact)
         for position in rng.integers(0, len(damaged) + 1, 10):
             damaged[position : position + 1] = rng.bytes(1)
         (tmp_path / "a" / f"damaged{i}.png").write_bytes(damaged)

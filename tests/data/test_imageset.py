@@ -26,16 +26,16 @@ from ood_helpers.data import imageset
     ],
 )
 def test_an_image_set_that_does_not_fit_together_is_refused(change, message):
-    whole = {
+    fields = {
         "name": "four",
         "images": torch.zeros(4, 1, 8, 8, dtype=torch.uint8),
         "labels": torch.tensor([0, 1, 2, 0]),
         "classes": ("a", "b", "c"),
         "splits": {"test": torch.arange(4)},
     }
-    data.ImageSet(**whole)
+    data.ImageSet(**fields)
     with pytest.raises(ValueError, match=f"four: {message}"):
-        data.ImageSet(**whole | change)
+        data.ImageSet(**fields | change)
 
 
 def test_a_written_folder_comes_back_the_same(digits, tmp_path):

@@ -30,9 +30,9 @@ def test_odins_archives(name, offer, tmp_path, caplog, capsys):
     size = (36, 36) if name.endswith("crop") else (32, 32)
     files = [picture(size=size) for _ in range(3)]
     offer(name, tar({f"{ODIN[name]}/{i}.png": file for i, file in enumerate(files)}))
-    found = data.load_ood(name, LIKE, tmp_path)
-    assert found.shape == (3, 32, 32) and found.classes == ("images",)
-    for image, file in zip(found.images, files):  # the larger ones are cut, not scaled
+    loaded = data.load_ood(name, LIKE, tmp_path)
+    assert loaded.shape == (3, 32, 32) and loaded.classes == ("images",)
+    for image, file in zip(loaded.images, files):  # the larger ones are cropped, not scaled
         cut = (slice(2, 34), slice(2, 34)) if name.endswith("crop") else ()
         np.testing.assert_array_equal(image.permute(1, 2, 0), pixels(file)[cut])
     assert ("cropped to 32 x 32 from 36 x 36" in caplog.text) == name.endswith("crop")
@@ -49,9 +49,9 @@ def test_imagenet_o(offer, tmp_path):
         for i in range(2)
     }
     offer("imagenet_o", tar(files | {"imagenet-o/README.txt": b"hello"}, "w"))
-    found = data.load_ood("imagenet_o", LIKE, tmp_path)
-    assert found.classes == ("n01443537", "n02219486") and found.labels.tolist() == [0, 1, 0, 1]
-    assert found.shape == (3, 32, 32)
+    loaded = data.load_ood("imagenet_o", LIKE, tmp_path)
+    assert loaded.classes == ("n01443537", "n02219486") and loaded.labels.tolist() == [0, 1, 0, 1]
+    assert loaded.shape == (3, 32, 32)
 
 
 def tiny_imagenet():
@@ -76,10 +76,10 @@ def tiny_imagenet():
 def test_tiny_imagenet(offer, tmp_path, caplog):
     files = tiny_imagenet()
     offer("tiny_imagenet", zipped(files))
-    found = data.load("tiny_imagenet", tmp_path)
-    assert found.classes == ("n01443537", "n01629819") and found.shape == (3, 64, 64)
-    assert [len(found.splits[part]) for part in ("train", "validation", "test")] == [18, 2, 3]
-    images, labels = found.split("test")
+    loaded = data.load("tiny_imagenet", tmp_path)
+    assert loaded.classes == ("n01443537", "n01629819") and loaded.shape == (3, 64, 64)
+    assert [len(loaded.splits[split]) for split in ("train", "validation", "test")] == [18, 2, 3]
+    images, labels = loaded.split("test")
     assert labels.tolist() == [0, 1, 1]  # by the annotations; the fourth names no class
     expected = pixels(files["tiny-imagenet-200/val/images/val_1.JPEG"])
     np.testing.assert_array_equal(images[0].permute(1, 2, 0), expected)
@@ -89,12 +89,18 @@ def test_tiny_imagenet(offer, tmp_path, caplog):
 
 
 def test_sets_that_only_the_user_has(tmp_path, caplog):
-    for name, said in (("isun", "iSUN's images"), ("imagenet", "your own copy, train/ and val/")):
-        sentence = f"{name} cannot be downloaded; put {said}.* into .*{name}$"
+    for name, what in (
+        ("isun", "iSUN's images"),
+        ("imagenet", "your own copy, train/ and val/"),
+        ("imagenet_resize", "images of ImageNet resized to 32 x 32"),
+        ("imagenet_crop", "images of ImageNet cropped to 32 x 32"),
+    ):
+        sentence = f"{name} cannot be downloaded; put {what}.* into .*{name}$"
         with pytest.raises(FileNotFoundError, match=sentence):
             data.load_ood(name, LIKE, tmp_path)
     for path, count in (
         ("isun/a", 2),
+        ("imagenet_resize/images", 3),
         ("imagenet/train/n01", 10),
         ("imagenet/train/n02", 10),
         ("imagenet/val/n01", 2),
@@ -104,6 +110,8 @@ def test_sets_that_only_the_user_has(tmp_path, caplog):
         for i in range(count):
             (tmp_path / path / f"{i}.JPEG").write_bytes(picture("JPEG", (320, 270)))
     assert len(data.load_ood("isun", LIKE, tmp_path).images) == 2
+    assert len(data.load_ood("imagenet_resize", LIKE, tmp_path).images) == 3
+    caplog.clear()
     imagenet = data.load("imagenet", tmp_path)
     assert imagenet.shape == (3, 256, 256) and len(imagenet.splits["test"]) == 3
     assert "scaled and cropped to 256 x 256 from 320 x 270" in caplog.text

@@ -68,7 +68,7 @@ def test_outliers_are_made_of_the_given_images_alone():
     sums = {4 * (i + j) for i in range(40) for j in range(i)}
     assert all(len(blend.flatten()[1:].unique()) == 1 and int(blend[1, 1]) * 2 in sums for blend in blends)
     assert all(image[4, 4] == image[0, 0] + 1 for image in swapped)  # the marked corner moved to the centre
-    assert all((image == image.median() + 1).sum() == 1 for image in shuffled)  # the marked pixel is kept
+    assert all((image == image.median() + 1).sum() == 1 for image in shuffled)  # the marked pixel is in it
     assert sum(int(image[0, 0] == image.median() + 1) for image in shuffled) < len(shuffled)
 
 
@@ -86,8 +86,8 @@ def test_each_kind_of_outlier_has_its_function(count, shape):
     images = make_set([0] * count, shape).images
     made = data.outliers(images, seed=0)
 
-    def are_among_the_images(found, of=images):
-        return all((image == of).flatten(1).all(1).any() for image in found)
+    def are_among_the_images(candidates, of=images):
+        return all((image == of).flatten(1).all(1).any() for image in candidates)
 
     assert are_among_the_images(made[3::4].flatten(2).sort(2).values, images.flatten(2).sort(2).values)
     if shape[1] % 2 == shape[2] % 2 == 0:  # then swapping twice gives the image back
