@@ -35,7 +35,7 @@ def describe(fig: Figure) -> str:
 
 
 def _ylabel(ax: Axes, panels: list[Axes]) -> str:
-    """The y label of the panel or, if a row of panels shares one label, of its neighbor."""
+    """Return the y label of the panel or, if a row of panels shares one label, of its neighbor."""
     spec = ax.get_subplotspec()
     row = [each for each in panels if spec and (its := each.get_subplotspec()) and its.rowspan == spec.rowspan]
     return ax.get_ylabel() or next((each.get_ylabel() for each in row if each.get_ylabel()), "")

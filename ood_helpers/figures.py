@@ -37,7 +37,7 @@ class Settings(NamedTuple):
 
 
 def root() -> Path:
-    """The repository: the nearest folder upwards with notebooks/ and pyproject.toml, or else the working directory."""
+    """Return the nearest folder upwards with notebooks/ and pyproject.toml, or else the working directory."""
     here = Path.cwd()
     return next(
         (
@@ -96,7 +96,7 @@ def style() -> None:
 
 
 def folder(data: str | None = None) -> Path:
-    """The folder of a dataset's figures, ``figures/<data>`` in ``OOD_FIGURES`` or else in the repository.
+    """Return the folder of a dataset's figures, ``figures/<data>`` in ``OOD_FIGURES`` or else in the repository.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def save_page(name: str, *widgets: Any, title: str | None = None, configs: Itera
 
 
 def _resolve(configs: Iterable[Any], data: str | None = None) -> tuple[list[Any], str]:
-    """The configs, where some of them may be runs, and the name of their dataset."""
+    """Return the configs, some of which may be given as runs, and the name of their dataset."""
     configs = [getattr(config, "config", config) for config in configs]
     names = [data] if data else sorted({config.data for config in configs}) or [_default_data()]
     if len(names) > 1:

@@ -50,7 +50,7 @@ LOSS_STYLES: dict[str, Style] = {
 
 
 def plain_text(name: object, width: int = 28) -> str:
-    r"""The name of a class or a file as a label: on one line, shortened to ``width``, and without formulas.
+    r"""Format the name of a class or file as a label: on one line, shortened to ``width``, and without formulas.
 
     >>> print(plain_text("$cash$\nonly"))
     \$cash\$ only
@@ -60,7 +60,7 @@ def plain_text(name: object, width: int = 28) -> str:
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """Color, line style, marker and label of each name, as keywords for ``ax.plot``.
+    """Return color, line style, marker and label of each name, as keywords for ``ax.plot``.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 def lines(
     ax: Axes, x: Sequence[float], values: Mapping[str, ArrayLike], bands: Mapping[str, ArrayLike] | None = None
 ) -> Axes:
-    """A line per name, with about ten markers.
+    """Draw a line per name, with about ten markers.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def histogram(
     xlabel: str = "score",
     limits: tuple[float, float] | None = None,
 ) -> Axes:
-    """Histograms of scores, as the share of each set's images per bin.
+    """Draw histograms of scores, as the share of each set's images per bin.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def histogram(
 
 
 def norm_growth(ax: Axes, history: Mapping[str, Any]) -> Axes:
-    """Logit norms per epoch of a run's ``history``: the median of each set in a band of its 10 % to 90 % quantile."""
+    """Draw the logit norms of a run's ``history``: the median of each set in a band of its 10 % to 90 % quantile."""
     quantiles = {name: np.asarray(rows, dtype=np.float64).T for name, rows in history["norm"].items()}
     medians = {name: rows[1] for name, rows in quantiles.items()}
     lines(ax, history["epoch"], medians, {name: rows[[0, 2]] for name, rows in quantiles.items()})
@@ -176,7 +176,7 @@ def norm_growth(ax: Axes, history: Mapping[str, Any]) -> Axes:
 
 
 def confidence(ax: Axes, history: Mapping[str, Any], num_classes: int | None = None) -> Axes:
-    """Mean top probability per epoch and set of a run's ``history``, with its minimum 1 / ``num_classes`` if given."""
+    """Draw the mean top probability per epoch of a run's ``history``, and its minimum 1 / ``num_classes`` if given."""
     lines(ax, history["epoch"], history["confidence"])
     if num_classes:
         ax.axhline(1 / num_classes, color="gray", linewidth=1)
@@ -187,7 +187,7 @@ def confidence(ax: Axes, history: Mapping[str, Any], num_classes: int | None = N
 
 
 def reliability(ax: Axes, probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> Axes:
-    """Reliability diagram: accuracy per bin (of equal width) of confidence, with the expected calibration error (ECE).
+    """Draw a reliability diagram: accuracy per bin (of equal width) of confidence, and the calibration error (ECE).
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def reliability(ax: Axes, probabilities: ArrayLike, labels: ArrayLike, bins: int
 
 
 def roc(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]], positive: str = "id") -> Axes:
-    """ROC curves with their points at a true positive rate of 95 %; the legend gives each FPR95.
+    """Draw ROC curves and their points at a true positive rate of 95 %; the legend gives each FPR95.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def roc(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]], positive: s
 
 
 def pr(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]], positive: str = "id") -> Axes:
-    """Precision-recall curves of the positive class with average precisions in the legend; arguments as for ``roc``."""
+    """Draw precision-recall curves, with average precisions in the legend; arguments as for ``roc``."""
     for name, style in styles(scores).items():
         curve, result = metrics.curves(*scores[name], positive), metrics.detection(*scores[name], positive)
         style["label"] += f": {100 * result['aupr_in' if positive == 'id' else 'aupr_out']:.1f} %"
@@ -243,7 +243,7 @@ def pr(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]], positive: st
 def heatmap(
     ax: Axes, values: ArrayLike, rows: Iterable[str], columns: Iterable[str], label: str, best: Callable = np.nanargmax
 ) -> Axes:
-    """A table of numbers in colors, with a frame around the best of each row.
+    """Draw a table of numbers in colors, with a frame around the best of each row.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def heatmap(
 def annotated_table(
     ax: Axes, values: np.ndarray, rows: Iterable[str], columns: Iterable[str], label: str, **options: Any
 ) -> Axes:
-    """``seaborn.heatmap`` with numbers that are legible on every color; names as from ``plain_text``."""
+    """Draw ``seaborn.heatmap`` with numbers that are legible on every color; names as from ``plain_text``."""
     import seaborn
 
     names = {"xticklabels": list(columns), "yticklabels": list(rows)}
@@ -283,7 +283,7 @@ def annotated_table(
 
 
 def seeds(ax: Axes, values: Mapping[str, ArrayLike], xlabel: str) -> Axes:
-    """Results of repeated trainings: a dot per seed in ``values[name]``, above their mean and standard deviation."""
+    """Draw a dot per seed in ``values[name]``, above their mean and standard deviation."""
     for y, (name, style) in enumerate(styles(values).items()):
         x = np.asarray(values[name], dtype=np.float64)
         ax.plot(x, np.full(len(x), y - 0.25), ".", color=style["color"], alpha=0.6, markersize=4)
@@ -296,5 +296,5 @@ def seeds(ax: Axes, values: Mapping[str, ArrayLike], xlabel: str) -> Axes:
 
 
 def frame(ax: Axes, x: float, y: float, **style: Any) -> None:
-    """A frame around the unit square whose corner is (x, y)."""
+    """Draw a frame around the unit square whose corner is (x, y)."""
     ax.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], clip_on=False, **style)

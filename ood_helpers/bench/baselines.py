@@ -48,7 +48,7 @@ class BaselineTrainer:
 
 
 def published_dismax_loss(features: Tensor, prototypes: Tensor, scale: Tensor, targets: Tensor) -> Tensor:
-    """DisMax as published: pairwise differences, then the softmax and its logarithm in two steps."""
+    """Compute DisMax as published: pairwise differences, then the softmax and its logarithm in two steps."""
     features, prototypes = F.normalize(features), F.normalize(prototypes)
     distances = torch.cdist(features, prototypes, compute_mode="donot_use_mm_for_euclid_dist") / 2**0.5
     distances = scale.abs() * distances
@@ -57,7 +57,7 @@ def published_dismax_loss(features: Tensor, prototypes: Tensor, scale: Tensor, t
 
 
 def scikit_learn(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
-    """The detection metrics by four calls of scikit-learn."""
+    """Compute the detection metrics by four calls of scikit-learn."""
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
     scores, labels = np.concatenate([id_scores, ood_scores]), np.repeat([1, 0], [len(id_scores), len(ood_scores)])
@@ -71,7 +71,7 @@ def scikit_learn(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, flo
 
 
 def pytorch_ood(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
-    """The detection metrics by pytorch-ood, where a higher score means more OOD."""
+    """Compute the detection metrics by pytorch-ood, where a higher score means more OOD."""
     from pytorch_ood.metrics import OODMetrics
 
     ood_metrics = OODMetrics()

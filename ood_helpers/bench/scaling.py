@@ -19,7 +19,7 @@ from .speed import Row, interleave, machine, make_epoch, photographs
 
 
 def peak_memory_bytes(function: Callable, device: str) -> int:
-    """The most bytes that tensors and arrays of ``function`` occupied at once."""
+    """Return the most bytes that tensors and arrays of ``function`` occupied at once."""
     if device != "cpu":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -57,7 +57,7 @@ def _training_step(device: str, batch: int, width: int) -> Callable:
 
 
 def measure(device: str) -> list[Row]:
-    """Time and memory as the work grows; drawn as figures/bench/scaling.* on logarithmic axes."""
+    """Measure time and memory as the work grows, and draw them as figures/bench/scaling.* on logarithmic axes."""
     powers, rows = [10**exponent for exponent in range(1, 9)], []
     heads: dict[str, Callable] = {
         loss: partial(_head_step, device, loss) for loss in ("isomax", "isomaxplus", "dismax")
@@ -92,7 +92,7 @@ def measure(device: str) -> list[Row]:
 
 
 def draw(rows: list[Row], machine: dict[str, Any]) -> None:
-    """Time above memory, a column per task; a gray line shows growth in proportion to the size."""
+    """Draw time above memory, a column per task; a gray line shows growth in proportion to the size."""
     from matplotlib import pyplot as plt
 
     from ..figures import save_figure, style

@@ -43,7 +43,7 @@ def interleave(alternatives: dict[Any, Callable], rounds: int, device: str = "cp
 
 
 def make_rows(task: str, times: Times, n_units: int = 1, work: float | None = None, peak: float = 1.0) -> list[Row]:
-    """A row per alternative; its ``ratio`` is its speed relative to the first one.
+    """Return a row per alternative; its ``ratio`` is its speed relative to the first one.
 
     A round of ``n_units`` takes ``work`` operations (or bytes), and ``peak`` is what the machine can do per second.
     """
@@ -62,7 +62,7 @@ def make_rows(task: str, times: Times, n_units: int = 1, work: float | None = No
 
 @cache  # the peaks depend on the machine only
 def peaks(device: str) -> dict[str, float]:
-    """Operations per second of float32 and bfloat16 products (a multiply-add is two); bytes per second of a copy."""
+    """Measure operations per second of float32 and bfloat16 products (a multiply-add is two), bytes of a copy."""
     a = torch.randn(2048, 2048, device=device)
     b, big = a.bfloat16(), torch.empty(2**26, dtype=torch.uint8, device=device)
     times = interleave({"float32": lambda: a @ a, "bfloat16": lambda: b @ b, "copy": lambda: big.clone()}, 8, device)
@@ -71,7 +71,7 @@ def peaks(device: str) -> dict[str, float]:
 
 
 def make_epoch(network: nn.Module, images: Tensor, labels: Tensor, batch_size: int, device: str) -> Callable:
-    """A function that trains one epoch as ``fit`` does."""
+    """Return a function that trains one epoch as ``fit`` does."""
     network.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
     scheduler, generator = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0), torch.Generator(device)
@@ -96,7 +96,7 @@ def make_epoch(network: nn.Module, images: Tensor, labels: Tensor, batch_size: i
 
 
 def photographs(count: int) -> tuple[Tensor, Tensor]:
-    """Photographs (count, 3, 32, 32) that come with scikit-learn, with arbitrary labels of ten classes."""
+    """Return photographs (count, 3, 32, 32) that come with scikit-learn, with arbitrary labels of ten classes."""
     return synthetic.patches((3, 32, 32), count)[0], torch.arange(count) % 10
 
 
@@ -109,7 +109,7 @@ def train(
     steps: int = 4,
     rounds: int = 5,
 ) -> list[Row]:
-    """Milliseconds per image of a training epoch, ours against the baseline, on images of 32 pixels."""
+    """Measure milliseconds per image of a training epoch, ours against the baseline, on images of 32 pixels."""
     from torch.utils.flop_counter import FlopCounterMode
 
     count, rows = steps * batch_size, []
@@ -155,7 +155,7 @@ def heads(
     sizes: tuple[tuple[int, int, int], ...] = ((128, 512, 10), (128, 512, 100), (256, 512, 1000), (256, 2048, 1000)),
     rounds: int = 15,
 ) -> list[Row]:
-    """Forward and backward pass of the DisMax head and its loss; ``sizes`` are (batch, features, classes)."""
+    """Measure the forward and backward pass of the DisMax head and loss; ``sizes`` are (batch, features, classes)."""
     rows, peak = [], peaks(device)["float32"]
     for batch, dim, classes in sizes:
         times = interleave(_head_steps(device, batch, dim, classes), rounds, device)
@@ -164,7 +164,7 @@ def heads(
 
 
 def detection(device: str, sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000), rounds: int = 3) -> list[Row]:
-    """AUROC, both AUPR and FPR95 of n ID and n OOD scores; the row names the largest difference from scikit-learn."""
+    """Measure AUROC, both AUPR and FPR95 of n ID and n OOD scores; rows name the difference from scikit-learn."""
     rows, generator = [], np.random.default_rng(0)
     functions: dict[str, Callable] = {"scikit-learn's four calls": scikit_learn, "ood_helpers": metrics.detection}
     if find_spec("pytorch_ood"):
@@ -179,7 +179,7 @@ def detection(device: str, sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
 
 
 def explorer(device: str) -> list[Row]:
-    """From a key press to changed pixels in a real browser; also prints a table of its own."""
+    """Measure from a key press to changed pixels in a real browser; also prints a table of its own."""
     from . import explorer_latency
 
     return [
@@ -199,7 +199,7 @@ TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explo
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Hardware and versions."""
+    """Return hardware and versions."""
     name = platform.processor() or platform.machine()
     with suppress(OSError, TypeError):  # Linux has the exact model
         name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]  # type: ignore[index]
@@ -215,7 +215,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def format_rows(rows: list[Row]) -> str:
-    """Rows as a table.
+    """Format rows as a table.
 
     >>> print(format_rows([{"task": "sum", "alternative": "loop", "ms": 2.0, "ratio": 1.0, "peak": None}]))
     sum

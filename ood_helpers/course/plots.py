@@ -14,7 +14,7 @@ from ..plots import ID, LOSS_STYLES, OOD, annotated_table, frame, histogram, lin
 def images(
     ax: Axes, images: ArrayLike, titles: Iterable[str] = (), columns: int = 8, ood: Collection[int] = ()
 ) -> Axes:
-    """A grid of images with titles.
+    """Draw a grid of images with titles.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def images(
 
 
 def mosaic(ax: Axes, image: np.ndarray, names: Sequence[str]) -> Axes:
-    """A mosaic of four quadrants and its target, in which the class of each quadrant counts 1/4.
+    """Draw a mosaic of four quadrants and its target, in which the class of each quadrant counts 1/4.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def mosaic(ax: Axes, image: np.ndarray, names: Sequence[str]) -> Axes:
 
 
 def class_counts(ax: Axes, labels: ArrayLike, classes: Sequence[str]) -> Axes:
-    """Number of images of each class; ``labels`` (N,) are integers in 0..C-1."""
+    """Draw the number of images of each class; ``labels`` (N,) are integers in 0..C-1."""
     counts = np.bincount(np.asarray(labels), minlength=len(classes))
     ax.bar_label(ax.barh(range(len(classes)), counts, color=ID, alpha=0.8), padding=2, fontsize=8)
     ax.set_yticks(range(len(classes)), [plain_text(name) for name in classes])
@@ -71,7 +71,7 @@ def class_counts(ax: Axes, labels: ArrayLike, classes: Sequence[str]) -> Axes:
 def landscape(
     ax: Axes, x: np.ndarray, y: np.ndarray, confidence: np.ndarray, points: ArrayLike, labels: ArrayLike
 ) -> Axes:
-    """Top probability of a network in the plane, and its training points.
+    """Draw the top probability of a network in the plane, and its training points.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def sweep(
     chosen: float | None = None,
     ylabel: str = "training loss",
 ) -> Axes:
-    """A quantity against the temperature of LogitNorm.
+    """Draw a quantity against the temperature of LogitNorm.
 
     Parameters
     ----------
@@ -125,14 +125,14 @@ def sweep(
 
 
 def inert_margin(ax: Axes, margins: Sequence[float], values: Mapping[str, ArrayLike]) -> Axes:
-    """Loss of variants of MELN against the margin (N,); ``values[variant]`` (N,) is constant if the margin is inert."""
+    """Draw the loss ``values[variant]`` (N,) of variants of MELN against the margin (N,); constant if it is inert."""
     lines(ax, margins, {f"MELN, {variant}": losses for variant, losses in values.items()})
     ax.set(xlabel="margin m", ylabel="loss", ylim=(0, None))
     return ax
 
 
 def temperature_path(ax: Axes, steps: Sequence[int], values: Mapping[str, ArrayLike]) -> Axes:
-    """Temperature ``values[variant]`` (N,) that variants of MELN learn, against the step (N,)."""
+    """Draw the temperature ``values[variant]`` (N,) that variants of MELN learn, against the step (N,)."""
     lines(ax, steps, {f"MELN, {variant}": temperatures for variant, temperatures in values.items()})
     ax.set_yscale("symlog", linthresh=1)
     ax.yaxis.set_major_formatter("{x:g}")
@@ -144,7 +144,7 @@ def temperature_path(ax: Axes, steps: Sequence[int], values: Mapping[str, ArrayL
 
 
 def prototypes(ax: Axes, weights: ArrayLike, classes: Iterable[str]) -> Axes:
-    """Cosine between every two of C prototypes (C, D); 0 where a prototype is 0."""
+    """Draw the cosine between every two of C prototypes (C, D); 0 where a prototype is 0."""
     weights = np.asarray(weights, dtype=np.float64)
     unit = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
     names = [plain_text(name, 12) for name in classes]
@@ -155,7 +155,7 @@ def prototypes(ax: Axes, weights: ArrayLike, classes: Iterable[str]) -> Axes:
 def score_rows(
     axes: Sequence[Axes], rows: Mapping[str, tuple[ArrayLike, ArrayLike | dict[str, ArrayLike]]], bins: int = 40
 ) -> Sequence[Axes]:
-    """A histogram per Axes, from top to bottom, as in figure 1 of the IsoMax+ paper (arXiv 2105.14399).
+    """Draw a histogram per Axes, from top to bottom, as in figure 1 of the IsoMax+ paper (arXiv 2105.14399).
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ CONFIGS = [SimpleNamespace(name=f"digits-seed{seed}", hash=f"{seed}abc", seed=se
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty project, with nothing told from outside."""
+    """An empty project, without environment variables."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "pyproject.toml").touch()
     for name in ("DATA", "DEVICE", "RUNS", "OOD_FIGURES", "OOD_NOTEBOOK"):
@@ -81,7 +81,7 @@ def test_a_data_set_has_one_folder_below_figures(project, data, name):
 # save_figure
 
 
-def test_save_figure_writes_three_files_with_a_metadata(project, monkeypatch):
+def test_save_figure_writes_three_files_with_metadata(project, monkeypatch):
     monkeypatch.setenv("OOD_NOTEBOOK", "02_growing_logit_norms")
     path = figures.save_figure(
         simple(), "norm_growth", "digits", configs=CONFIGS, best=np.float32(0.5), values=np.arange(2)

@@ -1,4 +1,4 @@
-"""Plots, looked at as a reader would: what is written on them, what is drawn, and whether it can be told apart."""
+"""Plots, as a reader sees them: the texts on them, what is drawn, and whether it can be distinguished."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -19,7 +19,7 @@ from ood_helpers.course import notebooks
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty project, with nothing told from outside."""
+    """An empty project, without environment variables."""
     for name in ("notebooks", "package"):
         (tmp_path / name).mkdir()
     (tmp_path / "pyproject.toml").touch()
