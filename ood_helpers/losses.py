@@ -30,8 +30,7 @@ def _check_positive(name: str, value: Any) -> Any:
 def _check_batch(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the logits in float32 or float64; raise ValueError if shapes or labels do not fit."""
     if logits.dim() != 2 or labels.shape != logits.shape[:1] or logits.numel() == 0:
-        shapes = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
-        raise ValueError(f"logits must be (B, C) and labels (B,), got {shapes}")
+        raise ValueError(f"logits must be (B, C) and labels (B,), got {(*logits.shape,)} and {(*labels.shape,)}")
     # Reading labels from a GPU would wait for it; the kernel's own assertion has to do.
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = labels.min().item(), labels.max().item()
@@ -67,9 +66,8 @@ class LogitNormLoss(nn.Module):
     t : float, optional
         The authors' name for tau; in their ``LogitNormLoss(device, t=0.04)`` the device is ignored.
 
-    >>> z = torch.tensor([[1.0, -1.0]])
-    >>> loss = LogitNormLoss(temperature=0.5)(100 * z, torch.tensor([0]))
-    >>> torch.isclose(loss, LogitNormLoss(0.5)(z, torch.tensor([0])))
+    >>> z, y, criterion = torch.tensor([[1.0, -1.0]]), torch.tensor([0]), LogitNormLoss(temperature=0.5)
+    >>> torch.isclose(criterion(z, y), criterion(100 * z, y))
     tensor(True)
     """
 
@@ -91,10 +89,10 @@ def lower_bound(num_classes: int, temperature: float) -> float:
     >>> round(lower_bound(10, 1.0), 2), round(lower_bound(100, 1.0), 2)
     (1.42, 3.62)
     """
-    if num_classes < 2:
-        raise ValueError(f"the bound needs at least 2 classes, got {num_classes}")
-    k = num_classes
-    return math.log1p((k - 1) * math.exp(-math.sqrt(k / (k - 1)) / _check_positive("temperature", temperature)))
+    k, tau = num_classes, _check_positive("temperature", temperature)
+    if k < 2:
+        raise ValueError(f"the bound needs at least 2 classes, got {k}")
+    return math.log1p((k - 1) * math.exp(-math.sqrt(k / (k - 1)) / tau))
 
 
 class ExpParametrization(nn.Module):
@@ -110,8 +108,7 @@ class ExpParametrization(nn.Module):
 class MarginEnhancedLogitNormLoss(nn.Module):
     """MELN as its README gives it (November 2024): CE((z - m) / ((norm2(z) + 1e-7) T)), with T and m learned.
 
-    As written, the margin has no effect: it shifts all logits of an image equally, which softmax ignores, so the loss
-    does not depend on m, and MELN is LogitNorm with a learned temperature.
+    The margin has no effect: softmax ignores an equal shift of all logits. So this is LogitNorm with a learned T.
 
     Parameters
     ----------
@@ -229,8 +226,7 @@ DISMAX_SCORES = {"MPS": msp, "ES": entropy, "MDS": min_distance, "MMLS": mmls, "
 class IsoMaxLossSecondPart(nn.Module):
     """IsoMax's criterion: CE(Es z) with the entropic scale Es = 10 (arXiv:1908.05569).
 
-    ``model_classifier`` is accepted, as in one of the authors' repositories, and not used. Equals the authors'
-    log(softmax(Es z)) except where it underflows to infinity.
+    Equals the authors' log(softmax(Es z)) except where it underflows to infinity. ``model_classifier`` is not used.
 
     >>> IsoMaxLossSecondPart()(torch.tensor([[0.0, -200.0]]), torch.tensor([1]))
     tensor(2000.)
@@ -259,7 +255,7 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
     Parameters
     ----------
     model_classifier : module
-        The head, whose mode decides; it does not become a submodule.
+        The head, whose mode decides.
     regularization : {None, "fpr"}
         With ``"fpr"``, alias ``"fractional_probability"``, training on labels that are not those of the last
         ``preprocess`` raises ValueError.
@@ -284,8 +280,7 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
         if regularization not in (None, "fpr", "fractional_probability"):
             raise ValueError(f"unknown regularization {regularization!r}; known: None, fpr, fractional_probability")
         self.regularization, self.alpha = "fpr" if regularization else None, alpha
-        # Not a submodule: the head's parameters belong to the model.
-        object.__setattr__(self, "model_classifier", model_classifier)
+        object.__setattr__(self, "model_classifier", model_classifier)  # not as a submodule: the model owns the head
         self._mixed_labels: Tensor | None = None
 
     def preprocess(
@@ -321,11 +316,10 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
         return labels.data_ptr() == mixed.data_ptr() or labels.equal(mixed.to(labels.device))
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if not self.model_classifier.training:
-            return F.cross_entropy(_check_batch(logits, labels), labels)
-        if self.regularization is None:
-            return super().forward(logits, labels)
-        z, half = _check_batch(logits, labels) * self.entropic_scale, len(logits) // 2
+        training = self.model_classifier.training
+        z, half = _check_batch(logits, labels) * (self.entropic_scale if training else 1.0), len(logits) // 2
+        if self.regularization is None or not training:
+            return F.cross_entropy(z, labels)
         if half == 0:
             raise ValueError("fractional-probability regularisation needs a batch of at least 2; use drop_last")
         is_mixed = self._is_mixed(labels)
@@ -341,11 +335,10 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A head, a criterion and a score that belong together.
+    """A head, a criterion and a score that belong together; ``label`` is for plots.
 
     ``head(num_features, num_classes)`` makes the last layer and ``criterion(head, **options)`` the loss. ``score``
-    names the default in ``scores.SCORES``, ``label`` is for plots, and ``loss_lr`` is the learning rate of the
-    criterion's own parameters, None if it has none.
+    is a name in ``scores.SCORES``; ``loss_lr`` is the learning rate of the criterion's own parameters, if any.
     """
 
     name: str

@@ -152,7 +152,8 @@ def curves(id_scores: Array, ood_scores: Array, positive: str = "id") -> dict[st
 def threshold(id_scores: Array, tpr: float = 0.95) -> float:
     """Find the highest threshold t at which at least the fraction ``tpr`` of ID scores has ``score >= t``.
 
-    With scores of the *validation* split, ``scores >= threshold(...)`` is the detector to deploy.
+    With n scores of the *validation* split, ``scores >= threshold(...)`` is the detector to deploy. It accepts an
+    expected ceil(tpr n) / (n + 1) of new ID images, which can be slightly less than ``tpr``.
 
     Examples
     --------

@@ -187,7 +187,7 @@ def odin(model: nn.Module, images: Tensor, temperature: float = 1000.0, step: fl
     temperature : float
         T.
     step : float
-        A fraction of the pixel range.
+        A fraction of the pixel range; the default is the authors' example, they tune it for each network.
 
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
     >>> odin(model, torch.zeros(2, 1, 2, 2)).shape
@@ -209,7 +209,7 @@ def odin(model: nn.Module, images: Tensor, temperature: float = 1000.0, step: fl
 def gradnorm(model: Any, images: Tensor) -> Tensor:
     """GradNorm: L1 norm of each image's gradient of KL(uniform || p) in the last layer (Huang et al., NeurIPS 2021).
 
-    For a linear layer the norm is norm1(features) * norm1(p - 1/C).
+    For a linear layer the norm is norm1(features) * norm1(p - 1/C). Its use with distance heads is our extension.
 
     Parameters
     ----------
