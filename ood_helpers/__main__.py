@@ -9,10 +9,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-# Copies, so that --help need not import torch; a test compares them with the tables they are copied from.
-PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")
-BACKENDS = ("local", "dask", "ray")
-BENCHMARKS = ("train", "heads", "metrics", "explorer", "scaling")
+PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")  # a copy, because --help must not import torch
 HELP = {
     "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
     "loss": "softmax, logitnorm, meln, isomax, ... (an unknown name lists them all)",
@@ -49,17 +46,20 @@ def parse_option(text):
     return name, parse_value(value)
 
 
-def parse_benchmark(text):
-    if text not in BENCHMARKS:
-        raise argparse.ArgumentTypeError(f"unknown benchmark {text!r}; known: {', '.join(BENCHMARKS)}")
-    return text
-
-
 def config_fields(args):
     """The fields of Config that were given on the command line."""
     from .config import Config
 
     return {field.name: getattr(args, field.name) for field in fields(Config) if field.name in args}
+
+
+def config_from(args):
+    """The configuration given on the command line, with options that its loss takes."""
+    from .config import Config
+
+    config = Config(**config_fields(args))
+    check_loss_options(config)
+    return config
 
 
 def check_loss_options(config):
@@ -78,27 +78,25 @@ def check_loss_options(config):
 
 
 def train(args):
-    from .config import Config
     from .sweeps import spread, table
     from .training import fit
 
-    config = Config(**config_fields(args))
-    check_loss_options(config)
-    run = fit(config, args.runs, args.device)
+    run = fit(config_from(args), args.runs, args.device)
     if os.environ.get("RANK", "0") != "0":
         return  # one of several processes prints
     print(f"{run.label} on {run.config.data}, seed {run.config.seed}: {run.path}")
-    for name, values in table({config.loss: [run]}).items():
+    for name, values in table({run.config.loss: [run]}).items():
         print(f"  {name:<28} {spread(list(values)):>6} %")
 
 
 def table(args):
-    from .papers import tables
+    from .figures import folder
     from .papers.cluster import cluster
 
     with cluster(args.backend, args.scheduler):
-        stem, written = paper_table(args, tables) if args.paper else losses_table(args)
+        data, name, written = paper_table(args) if args.paper else losses_table(args)
     print(written[".md"], end="")
+    stem = Path(args.out or folder(data)) / name
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in written.items():
         stem.with_suffix(suffix).write_text(text)
@@ -106,40 +104,32 @@ def table(args):
 
 
 def losses_table(args):
-    from .config import Config
-    from .sweeps import compare_losses, summary, to_markdown
-    from .sweeps import table as table_of
+    """The table of every loss: (data, file name, {suffix: text})."""
+    from . import sweeps
+    from .papers.tables import to_markdown
 
-    base = Config(**config_fields(args))
-    check_loss_options(base)
-    trained = compare_losses(base, seeds=args.seeds, runs=args.runs, device=args.device)
-    frame = table_of(trained, positive=args.positive)
-    cells = summary(frame)
+    trained = sweeps.compare_losses(config_from(args), seeds=args.seeds, runs=args.runs, device=args.device)
+    frame = sweeps.table(trained, positive=args.positive)
+    cells = sweeps.summary(frame)
     positive, other = ("ID", "OOD") if args.positive == "id" else ("OOD", "ID")
     note = f"{cells.columns.name}. FPR95: the {other} images taken for {positive} when 95 % of {positive} is accepted."
     rows = frame.rename(index=frame.attrs["labels"]).round(4)
-    return out_folder(args, base.data) / "table", {".md": f"{to_markdown(cells)}\n\n{note}\n", ".csv": rows.to_csv()}
-
-
-def paper_table(args, tables):
-    rows = tables.table(
-        args.paper,
-        args.faithful,
-        seeds=args.seeds,
-        quick=args.quick,
-        runs=args.runs,
-        device=args.device,
-        **config_fields(args),
+    return (
+        trained["softmax"][0].config.data,
+        "table",
+        {".md": f"{to_markdown(cells)}\n\n{note}\n", ".csv": rows.to_csv()},
     )
+
+
+def paper_table(args):
+    """A paper's table: (data, file name, {suffix: text})."""
+    from .papers import tables
+
+    options = {name: getattr(args, name) for name in ("faithful", "seeds", "quick", "runs", "device")}
+    rows = tables.table(args.paper, **options, **config_fields(args))
     name = "_".join(["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick)
     written = {".md": tables.markdown(rows), ".tex": tables.latex(rows), ".csv": tables.to_csv(rows)}
-    return out_folder(args, rows.attrs["data"]) / name, written
-
-
-def out_folder(args, data):
-    from .figures import folder
-
-    return Path(args.out or folder(data))
+    return rows.attrs["data"], name, written
 
 
 def bench(args):
@@ -147,9 +137,11 @@ def bench(args):
     from .training import pick_device
 
     device = pick_device(args.device).type
+    tasks = speed.TASKS | {"scaling": scaling.measure}
+    if unknown := [name for name in args.tasks if name not in tasks]:
+        raise ValueError(f"unknown benchmark {unknown[0]!r}; known: {', '.join(tasks)}")
     record = {"machine": speed.machine(device), "rows": []}
     print(json.dumps(record["machine"]))
-    tasks = speed.TASKS | {"scaling": scaling.measure}
     for name in args.tasks or tasks:
         options = {}
         if name == "train" and args.data:
@@ -195,15 +187,15 @@ def add_table(parser):
     parser.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
     parser.add_argument("--faithful", action="store_true", help="choose on the test split as the authors do")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
-    parser.add_argument("--backend", choices=BACKENDS, default="local", help="where the trainings run")
+    parser.add_argument("--backend", default="local", help="where the trainings run: local, dask or ray")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here without one")
     parser.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
     parser.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
 
 
 def add_bench(parser):
-    names = ", ".join(BENCHMARKS)
-    parser.add_argument("tasks", nargs="*", type=parse_benchmark, metavar="TASK", help=f"{names}; by default all")
+    text = "train, heads, metrics, explorer or scaling; by default all"
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=text)
     parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
     parser.add_argument("--json", metavar="FILE", help="save the numbers")
     parser.add_argument("--data", help=HELP["data"] + "; photographs that come with scikit-learn by default")

@@ -1,6 +1,5 @@
 """Many trainings: run them side by side, put their results into tables, compare two of them."""
 
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -188,25 +187,6 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     """
     text = f"{mean(values):.{digits}f}"
     return f"{text} ± {stdev(values):.{digits}f}" if len(values) > 1 else text
-
-
-def to_markdown(frame: pd.DataFrame, bold: pd.DataFrame | None = None) -> str:
-    r"""Markdown of a frame of text; all of it is escaped, because names come from data. ``bold`` marks cells.
-
-    >>> print(to_markdown(pd.DataFrame({"$x$": ["1.0"]}, index=pd.Index(["a|b"], name="loss"))))
-    | loss   | \$x\$   |
-    |:-------|:--------|
-    | a\|b   | 1.0     |
-    """
-
-    def escape(text):
-        return re.sub(r"[\\`*\[<|$]", r"\\\g<0>", " ".join(str(text).split()))
-
-    cells = frame.map(escape)
-    if bold is not None:
-        cells = cells.mask(bold, "**" + cells + "**")
-    cells = cells.rename(index=escape, columns=escape).reset_index()
-    return cells.to_markdown(index=False, disable_numparse=True)
 
 
 def compare(results: pd.DataFrame | Mapping[str, Any], a: str, b: str, paired: bool = True) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The papers' tables: our results and the published ones, as a DataFrame, Markdown, LaTeX and CSV."""
 
+import re
 from functools import partial
 from statistics import mean, stdev
 
@@ -10,7 +11,7 @@ import torch
 from .. import metrics, scores
 from ..config import PRESETS
 from ..loop import outputs
-from ..sweeps import spread, to_markdown
+from ..sweeps import spread
 from ..training import pick_device
 from .protocols import PAPERS, systems
 from .published_values import known_as, published
@@ -176,6 +177,25 @@ def spread_text(value, deviation):
     """
     text = "" if np.isnan(value) else f"{value:.1f}"
     return text if np.isnan(deviation) else f"{text} ± {deviation:.1f}"
+
+
+def to_markdown(frame, bold=None):
+    r"""Markdown of a frame of text; all of it is escaped, because names come from data. ``bold`` marks cells.
+
+    >>> print(to_markdown(pd.DataFrame({"$x$": ["1.0"]}, index=pd.Index(["a|b"], name="loss"))))
+    | loss   | \$x\$   |
+    |:-------|:--------|
+    | a\|b   | 1.0     |
+    """
+
+    def escape(text):
+        return re.sub(r"[\\`*\[<|$]", r"\\\g<0>", " ".join(str(text).split()))
+
+    cells = frame.map(escape)
+    if bold is not None:
+        cells = cells.mask(bold, "**" + cells + "**")
+    cells = cells.rename(index=escape, columns=escape).reset_index()
+    return cells.to_markdown(index=False, disable_numparse=True)
 
 
 def markdown(frame):

@@ -1,7 +1,9 @@
 """The papers' tables: which published values are printed, what is trained and measured, and what is written."""
 
 import csv
+import html
 import io
+import re
 from statistics import mean
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from ood_helpers import data, loop, papers, scores, training
 from ood_helpers.__main__ import main
 from ood_helpers.config import Config
+from ood_helpers.course.html import markdown as render
 from ood_helpers.papers import protocols, tables
 
 TINY = {"model": "cnn", "epochs": 1, "limit": 64, "ood": ("near", "noise"), "augment": "none"}
@@ -227,6 +230,14 @@ def test_published_values_and_differences_have_columns_of_their_own(rows):
     assert "| accuracy (published) | accuracy (difference) |" in " ".join(text.split())
     assert "| 95.1 | -12.3 |" in " ".join(text.split()) and "noise AUROC (published)" not in text
     assert "\\multicolumn{3}{c}{accuracy}" in papers.latex(both)
+
+
+def test_a_hostile_name_in_a_table_is_text():
+    name = "folder:<img src=x onerror=alert(1)> | $x$ `a` *b* [c](d) \\"
+    frame = pd.DataFrame({name: ["1.0"], "$y$": ["2.0"]}, index=pd.Index([f"{name}\n"], name="loss"))
+    page = render(tables.to_markdown(frame))
+    cells = [html.unescape(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", page)]
+    assert cells == ["loss", name, "$y$", name, "1.0", "2.0"]
 
 
 def test_a_set_with_a_hostile_name_is_text_in_latex_and_markdown(rows):

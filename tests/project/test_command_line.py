@@ -11,7 +11,6 @@ from ood_helpers import __main__ as command
 from ood_helpers.bench import speed
 from ood_helpers.config import Config
 from ood_helpers.papers import PAPERS
-from ood_helpers.papers.cluster import BACKENDS
 
 QUICK = ["--epochs", "1", "--device", "cpu", "--ood", "near", "noise"]
 
@@ -23,11 +22,23 @@ def test_help_needs_no_torch():
     assert done.stdout.endswith("False\n") and "train" in done.stdout
 
 
-def test_copied_names_agree_with_the_tables():
+def test_names_in_the_help_agree_with_the_tables():
     assert set(command.PAPERS) == set(PAPERS)
-    assert set(command.BENCHMARKS) == {*speed.TASKS, "scaling"}
-    assert command.BACKENDS == BACKENDS
     assert set(command.HELP) <= {field.name for field in fields(Config)}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("bench trian", f"unknown benchmark 'trian'; known: {', '.join(speed.TASKS)}, scaling"),
+        ("table --backend slurm", "unknown backend 'slurm'; known: local, dask, ray"),
+        ("train --device gpu", "unknown device 'gpu'; use auto, cpu, cuda or cuda:1"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence(arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(arguments.split())
+    assert stopped.value.code == f"ood_helpers: {message}"
 
 
 @pytest.mark.parametrize("name", ["train", "table"])
