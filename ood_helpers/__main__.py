@@ -78,9 +78,14 @@ def check_loss_options(config):
 
 
 def train(args):
+    from .device import raise_malloc_thresholds
     from .sweeps import spread, table
-    from .training import fit
 
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # started by torchrun
+        from .papers.distributed import fit
+    else:
+        from .training import fit
+    raise_malloc_thresholds()
     run = fit(config_from(args), args.runs, args.device)
     if os.environ.get("RANK", "0") != "0":
         return  # one of several processes prints
@@ -90,9 +95,11 @@ def train(args):
 
 
 def table(args):
+    from .device import raise_malloc_thresholds
     from .figures import folder
     from .papers.cluster import cluster
 
+    raise_malloc_thresholds()
     with cluster(args.backend, args.scheduler):
         data, name, written = paper_table(args) if args.paper else losses_table(args)
     print(written[".md"], end="")
@@ -134,7 +141,7 @@ def paper_table(args):
 
 def bench(args):
     from .bench import scaling, speed
-    from .training import pick_device
+    from .device import pick_device
 
     device = pick_device(args.device).type
     tasks = speed.TASKS | {"scaling": scaling.measure}
@@ -236,6 +243,8 @@ def main(arguments=None):
         args.run(args)
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f"ood_helpers: {error}")
+    except KeyboardInterrupt:
+        sys.exit("ood_helpers: interrupted; the same command resumes from the last checkpoint")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def settings() -> Settings:
     >>> runs.name
     'runs'
     """
-    from .training import pick_device
+    from .device import pick_device
 
     device = str(pick_device(os.environ.get("DEVICE")))
     return Settings(_default_data(), device, Path(os.environ.get("RUNS") or root() / "runs"))

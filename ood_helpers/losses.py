@@ -338,7 +338,8 @@ class Recipe:
     """A head, a criterion and a score that belong together; ``label`` is for plots.
 
     ``head(num_features, num_classes)`` makes the last layer and ``criterion(head, **options)`` the loss. ``score``
-    is a name in ``scores.SCORES``; ``loss_lr`` is the learning rate of the criterion's own parameters, if any.
+    is a name in ``scores.SCORES``; ``loss_lr`` is the learning rate of the criterion's own parameters, if any;
+    ``remedy`` is an option to try when the loss becomes NaN.
     """
 
     name: str
@@ -347,6 +348,7 @@ class Recipe:
     head: Callable[..., nn.Module]
     criterion: Callable[..., nn.Module]
     loss_lr: float | None = None
+    remedy: str | None = None
 
 
 def softmax(head: nn.Module) -> SoftmaxLoss:
@@ -370,7 +372,7 @@ def dismax_fpr(head: nn.Module, regularization: str = "fpr", **options: Any) -> 
 _RECIPES = (
     Recipe("softmax", "Softmax (CE)", "msp", nn.Linear, softmax),
     Recipe("logitnorm", "LogitNorm", "msp", nn.Linear, logitnorm),
-    Recipe("meln", "MELN", "msp", nn.Linear, meln, loss_lr=0.01),
+    Recipe("meln", "MELN", "msp", nn.Linear, meln, loss_lr=0.01, remedy="positive_temperature=True"),
     Recipe("isomax", "IsoMax", "entropy", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
     Recipe("isomaxplus", "IsoMax+", "min_distance", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
     Recipe("dismax", "DisMax", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),

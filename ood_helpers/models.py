@@ -234,6 +234,7 @@ BACKBONES: dict[
     "resnet18_224": partial(torchvision_backbone, name="resnet18"),
     "resnet50_pretrained": partial(torchvision_backbone, name="resnet50"),
 }
+SMALL = ("cnn",)  # too small to gain from a second thread or from bfloat16
 LARGE = ("resnet18_224", "resnet50_pretrained")
 PRETRAINED = {"resnet50_pretrained": "ResNet50_Weights.IMAGENET1K_V1"}
 

@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 
 from . import data, losses, metrics, models, scores
 from .config import Config
-from .loop import outputs
-from .runs import Run
-from .training import fit, look_up, pick_device
+from .device import pick_device
+from .history import outputs
+from .runs import Run, load_if_intact
+from .training import fit
 
 MAX_OUTLIERS = 5_000  # made from at most this many validation images
 
@@ -36,7 +37,7 @@ def fit_all(
         In the order of ``configs``.
     """
     configs, runs = list(configs), Path(runs).resolve()
-    saved = {config: look_up(config, runs) for config in dict.fromkeys(configs)}
+    saved = {config: load_if_intact(config, runs) for config in dict.fromkeys(configs)}
     missing = [config for config, run in saved.items() if run is None]
     small = pick_device(device).type == "cpu" and not any(config.model in models.LARGE for config in missing)
     backend_jobs = joblib.parallel.get_active_backend()[1]  # None outside of parallel_config

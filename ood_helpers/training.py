@@ -1,270 +1,299 @@
-"""Fit a configuration: find its run, go on with it, or train it."""
+"""Train a configuration, resuming from its checkpoint, or return its saved run.
 
+A training is one loop, ``Trainer.run``: an epoch of steps (``train_epoch``), its history (``evaluate``), a checkpoint.
+The same configuration on the same machine gives the same bits, whatever stopped it in between.
+"""
+
+import hashlib
+import io
+import math
 import time
-from contextlib import contextmanager, nullcontext
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
 
-from . import data, metrics, models
-from .distributed import Team
-from .loop import History, keep_memory, one_epoch, outputs, parameter_groups, precision, schedule
-from .runs import Checkpoint, DamagedRun, find, save
+from . import files, metrics, models
+from .config import Config
+from .data import ImageSet, load_ood
+from .data.augmentation import AUGMENTATIONS
+from .device import pick_device, precision, repeatable
+from .history import History, outputs
+from .losses import Recipe
+from .runs import Run, load_if_intact, save_run
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 
 
-def pick_device(name=None):
-    """``torch.device`` by name; by default the GPU where there is one.
+def parameter_groups(
+    network: nn.Module, criterion: nn.Module, recipe: Recipe, head_lr: float | None = None
+) -> list[dict]:
+    """Optimizer groups: backbone, head (if it has a rate of its own), and the loss's own parameters, without decay."""
+    network_parameters = list(network.parameters())
+    head = list(network.classifier.parameters()) if head_lr else []
+    in_head, in_network = set(map(id, head)), set(map(id, network_parameters))
+    own = [p for p in criterion.parameters() if id(p) not in in_network]  # a criterion may hold the network's head
+    groups: list[dict] = [{"params": [p for p in network_parameters if id(p) not in in_head]}]
+    if head:
+        groups.append({"params": head, "lr": head_lr})
+    if own:
+        groups.append({"params": own, "lr": recipe.loss_lr, "weight_decay": 0.0})
+    return groups
 
-    >>> pick_device("cpu")
-    device(type='cpu')
+
+def schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Learning rate per step: cosine to zero, or times 0.1 at each milestone; ``steps`` per epoch."""
+    if config.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * config.epochs)
+    milestones = [epoch * steps for epoch in config.milestones]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
+
+
+class Checkpoint:
+    """The state of an unfinished training on disk, with a checksum, and the lock of the process that trains it."""
+
+    def __init__(self, config: Config, runs: str | Path):
+        self.path = Path(runs) / ".training" / f"{config.folder(runs).name}.pt"
+
+    def write(self, state: dict) -> None:
+        """Replace what is on disk."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        files.atomic_write(self.path, hashlib.sha256(content).hexdigest().encode() + content)
+
+    def read(self) -> dict | None:
+        """The state, or None where there is none or, with a warning, where it is damaged."""
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        if content[:64] != hashlib.sha256(content[64:]).hexdigest().encode():
+            warnings.warn(f"{self.path} is damaged; the training starts from the beginning", stacklevel=2)
+            return None
+        return torch.load(io.BytesIO(content[64:]), weights_only=True, map_location="cpu")
+
+    def remove(self) -> None:
+        """Remove it, and temporary files of killed processes."""
+        for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*.part")):
+            path.unlink(missing_ok=True)
+
+    def locked(self) -> AbstractContextManager:
+        """Hold this training's lock; wait while another process trains it."""
+        message = f"waiting for another process that trains {self.path.stem}"
+        return files.locked(self.path.with_suffix(".lock"), message)
+
+
+class Trainer:
+    """One training: network, loss, optimizer, schedule and history.
+
+    Where several processes share a training, ``papers.distributed.TeamTrainer`` overrides the five methods that
+    follow the constructor.
     """
-    if name in (None, "", "auto"):
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:1") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("a GPU was asked for, but torch sees none here; use device='cpu'")
-    return device
 
-
-@contextmanager
-def repeatable(seed, threads=None):
-    """Everything inside is drawn from ``seed``; the caller's random state and thread count come back untouched."""
-    before = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            torch.set_num_threads(threads or before)
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
-def fit(config, runs="runs", device=None, progress=True):
-    """Train a configuration, or find its run if that was done before.
-
-    Parameters
-    ----------
-    config : Config
-    runs : folder where runs are kept
-    device : "cpu", "cuda", or None for the GPU where there is one
-    progress : show a bar
-
-    Returns a :class:`ood_helpers.runs.Run`. The same configuration on the same machine gives the same numbers, also
-    when it was stopped, however hard, and started again: it goes on from its last checkpoint. Two processes that ask
-    for the same configuration train it once. Started by torchrun, the processes share each batch.
-
-    Errors: ValueError when a set or a name is unknown, FloatingPointError when the loss becomes NaN, OSError when the
-    folder cannot be written.
-    """
-    device = pick_device(device)
-    with Team.assemble(device) as team:
-        run = look_up(config, runs)
-        if not team.told(run is not None):
-            checkpoint = Checkpoint(config, runs)
-            with checkpoint.alone() if team.rank == 0 else nullcontext():
-                if not team.told(look_up(config, runs, say=False) is not None):  # or else another process was faster
-                    _train(config, runs, device, team, checkpoint, progress)
-        return run or find(config, runs)
-
-
-def look_up(config, runs, say=True):
-    """The run, if there is a whole one; a damaged one is told of and counts as none."""
-    try:
-        return find(config, runs)
-    except DamagedRun as error:
-        if say:
-            print(f"{error}; training it again")
-        return None
-
-
-def _train(config, runs, device, team, checkpoint, progress):
-    # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.
-    threads = 1 if config.model == "cnn" and device.type == "cpu" else None
-    keep_memory()
-    with repeatable(config.seed + 7919 * team.rank, threads):
-        try:
-            _Training(config, config.dataset(), device, team, checkpoint).run(runs, progress)
-        except KeyboardInterrupt:
-            print(f"stopped; calling it again goes on from the last checkpoint of {config.name}")
-            raise
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error):
-                raise ValueError(
-                    f"{config.model} does not fit in the device's memory with batches of "
-                    f"{config.batch_size}; try batch_size={max(1, config.batch_size // 2)}"
-                ) from None
-            if "too small" in str(error):
-                raise ValueError(
-                    f"the images of {config.data} are too small for {config.model}; load larger ones or "
-                    "take another model, such as cnn"
-                ) from None
-            raise
-
-
-class _Training:
-    """All that changes while a configuration is trained, and how it is put down and taken up again."""
-
-    def __init__(self, config, dataset, device, team, checkpoint):
-        self.config, self.dataset, self.device, self.team, self.checkpoint = config, dataset, device, team, checkpoint
-        parts = {name: dataset.split(name) for name in ("train", "validation", "test")}
-        self.labels = {name: part[1] for name, part in parts.items()}
-        self.sets = {name: part[0] for name, part in parts.items()}
-        self.sets |= {name: data.load_ood(name, dataset).images[: config.limit] for name in config.ood}
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)  # the same first weights in every process of a team
-            self.network = models.build(
-                config.model, dataset.num_classes, dataset.shape, config.recipe.head, config.dropout
-            )
+    def __init__(self, config: Config, dataset: ImageSet, device: torch.device):
+        self.config, self.dataset, self.device = config, dataset, device
+        splits = {name: dataset.split(name) for name in ("train", "validation", "test")}
+        self.labels = {name: labels for name, (_, labels) in splits.items()}
+        self.sets = {name: images for name, (images, _) in splits.items()}
+        self.sets |= {name: load_ood(name, dataset).images[: config.limit] for name in config.ood}
+        recipe, shape = config.recipe, dataset.shape
+        with repeatable(config.seed):
+            self.network = models.build(config.model, dataset.num_classes, shape, recipe.head, config.dropout)
         self.network.standardise_by(self.sets["train"]).to(device, memory_format=torch.channels_last)
-        self.criterion = config.recipe.criterion(self.network.classifier, **dict(config.loss_options)).to(device)
-        self.images, self.targets = self._placed(self.sets["train"], self.labels["train"])
+        self.model: nn.Module = self.network
+        self.criterion = recipe.criterion(self.network.classifier, **dict(config.loss_options)).to(device)
+        self.images, self.targets = self.sets["train"], self.labels["train"]
+        if device.type != "cuda" or self.images.numel() <= torch.cuda.mem_get_info(device)[0] / 2:
+            self.images, self.targets = self.images.to(device), self.targets.to(device)
         self.batch_size = min(config.batch_size, len(self.images))
-        if team.size > len(self.images):
-            raise ValueError(
-                f"{team.size} processes are more than there are training images, {len(self.images)}; start fewer"
-            )
-        if self.batch_size % team.size:
-            raise ValueError(f"batches of {self.batch_size} cannot be shared evenly by {team.size} processes")
         self.steps = len(self.images) // self.batch_size
-        groups = parameter_groups(self.network, self.criterion, config.recipe, config.head_lr)
-        self.optimise = torch.optim.SGD(
-            groups,
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        self.scheduler = schedule(self.optimise, config, self.steps)
-        # the laptop's network is too small to gain from bfloat16
-        wanted = "float32" if config.precision == "auto" and config.model == "cnn" else config.precision
-        self.autocast = precision(device, wanted)
+        groups = parameter_groups(self.network, self.criterion, recipe, config.head_lr)
+        options = {name: getattr(config, name) for name in ("lr", "momentum", "nesterov", "weight_decay")}
+        self.optimizer = torch.optim.SGD(groups, fused=True, **options)
+        self.scheduler = schedule(self.optimizer, config, self.steps)
+        small = config.model in models.SMALL and config.precision == "auto"
+        self.autocast = precision(device, "float32" if small else config.precision)
         self.history = History(self.network, self.criterion, self.sets, self.labels, config.epochs)
-        self.epoch, self.best = 0, None  # best: (accuracy, epoch, weights) where one epoch is selected
+        self.stateful = {"network": self.network, "criterion": self.criterion, "optimiser": self.optimizer}
+        self.stateful |= {"schedule": self.scheduler, "history": self.history}  # by their names in a checkpoint
+        self.epoch = 0
+        self.best: dict | None = None  # accuracy, epoch and weights of the selected epoch
 
-    def _placed(self, images, labels):
-        """The whole set on the device, where it fits: no loader, no copies while it trains."""
-        if self.device.type == "cuda" and images.numel() > torch.cuda.mem_get_info(self.device)[0] / 2:
-            print(f"{self.config.data} does not fit in the GPU's memory; its batches come through a loader")
-            return images, labels
-        return images.to(self.device), labels.to(self.device)
+    @staticmethod
+    def rank() -> int:
+        """Number of this process; process 0 writes checkpoints and the run."""
+        return 0
 
-    def run(self, runs, progress):
-        from tqdm.auto import tqdm
+    @staticmethod
+    def broadcast(value):
+        """The value of process 0."""
+        return value
 
-        config, first = self.config, self.team.rank == 0
-        state = self.team.told(self.checkpoint.read() if first else None)
-        if state is not None:
-            self._restore(state)
-        else:
-            self._look(None, 0.0)
-        model = self.team.wrap(self.network)
-        bar = tqdm(
-            total=config.epochs,
-            initial=self.epoch,
-            desc=config.name,
-            unit="epoch",
-            leave=False,
-            disable=not (progress and first),
-        )
-        written, cost = time.perf_counter(), 0.0
-        while self.epoch < config.epochs:
-            start = time.perf_counter()
-            self.epoch += 1
-            generator = torch.Generator(self.device).manual_seed(config.seed * 100_003 + self.epoch)
-            total = one_epoch(
-                model,
-                self.criterion,
-                self.optimise,
-                self.scheduler,
-                self.images,
-                self.targets,
-                self.batch_size,
-                generator,
-                config.augment,
-                self.autocast,
-                self.team,
-            )
-            mean = total.item() / self.steps
-            if not np.isfinite(mean):
-                self.checkpoint.remove()
-                hint = ", or positive_temperature=True" if config.loss == "meln" else ""
-                raise FloatingPointError(
-                    f"the loss became {mean} in epoch {self.epoch} of {config.name}: try a "
-                    f"smaller lr than {config.lr}{hint}"
-                )
-            self._look(mean, time.perf_counter() - start)
-            now = time.perf_counter()
-            if self.team.told(self.epoch < config.epochs and now - written > cost / CHECKPOINT_SHARE):
-                state = self._state()
-                if first:
-                    self.checkpoint.write(state)
-                written, cost = time.perf_counter(), time.perf_counter() - now
-            bar.update()
-            bar.set_postfix(loss=f"{mean:.3f}")
-        bar.close()
-        if first:
-            self._finish(runs)
-        self.team.told(None)  # nobody reads the run before it is written
+    @staticmethod
+    def all_gather_objects(value) -> list:
+        """The values of all processes."""
+        return [value]
 
-    def _look(self, loss, seconds):
-        if self.team.rank:
-            return
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, C) of a batch."""
+        return self.model(images)
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of all parameters."""
+        loss.backward()
+
+    def train_epoch(self) -> float:
+        """One step per batch of the shuffled images, an incomplete last batch dropped; returns the mean loss."""
+        self.model.train(), self.criterion.train()
+        generator = torch.Generator(self.device).manual_seed(self.config.seed * 100_003 + self.epoch)
+        augment, preprocess = AUGMENTATIONS[self.config.augment], getattr(self.criterion, "preprocess", None)
+        total = torch.zeros((), device=self.device)  # stays on the device: no step waits for it
+        order = torch.randperm(len(self.images), generator=generator, device=self.device).to(self.images.device)
+        for index in order[: self.steps * self.batch_size].split(self.batch_size):
+            images, targets = (x[index].to(self.device, non_blocking=True) for x in (self.images, self.targets))
+            images = augment(images, generator)
+            if preprocess:
+                images, targets = preprocess(images, targets, generator)
+            with self.autocast:
+                logits = self.forward(images)
+            loss = self.criterion(logits, targets)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.backward(loss)
+            self.optimizer.step()
+            self.scheduler.step()
+            total += loss.detach()
+        return total.item() / self.steps
+
+    def evaluate(self, loss: float | None, seconds: float) -> None:
+        """Record the epoch's history; store its weights where it is the best one so far and one is selected."""
         with self.autocast:
-            self.history.look(self.epoch, loss, seconds)
-        if self.config.select != "last" and self.epoch:
-            part = self.config.select
-            accuracy = metrics.accuracy(outputs(self.network, self.sets[part])[1], self.labels[part])
+            self.history.record(self.epoch, loss, seconds)
+        split = self.config.select
+        if split != "last" and self.epoch > 0:
+            accuracy = metrics.accuracy(outputs(self.network, self.sets[split])[1], self.labels[split])
             if self.best is None or accuracy > self.best["accuracy"]:
                 weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
                 self.best = {"accuracy": accuracy, "epoch": self.epoch, "weights": weights}
 
-    def _state(self):
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        return {
-            "epoch": self.epoch,
-            "network": self.network.state_dict(),
-            "criterion": self.criterion.state_dict(),
-            "optimiser": self.optimise.state_dict(),
-            "schedule": self.scheduler.state_dict(),
-            "best": self.best,
-            "history": self.history.state(),
-            "random": self.team.everybodys((torch.get_rng_state(), cuda)),
-        }
+    def run(self, runs: str | Path, checkpoint: Checkpoint, progress: bool = True) -> Run:
+        """Train from the checkpoint, or from the beginning, to the last epoch, and save the run."""
+        config = self.config
+        if (state := self.broadcast(checkpoint.read())) is not None:
+            self.load_state_dict(state)
+        else:
+            self.evaluate(None, 0.0)
+        hidden = not progress or self.rank() > 0
+        bar = tqdm(None, config.name, config.epochs, leave=False, initial=self.epoch, unit="epoch", disable=hidden)
+        written, cost = time.perf_counter(), 0.0
+        while self.epoch < config.epochs:
+            start = time.perf_counter()
+            self.epoch += 1
+            loss = self.train_epoch()
+            if not math.isfinite(loss):
+                checkpoint.remove()
+                remedy = f", or {config.recipe.remedy}" if config.recipe.remedy else ""
+                message = f"the loss became {loss} in epoch {self.epoch} of {config.name}"
+                raise FloatingPointError(f"{message}: try a smaller lr than {config.lr}{remedy}")
+            self.evaluate(loss, time.perf_counter() - start)
+            now = time.perf_counter()
+            if self.broadcast(self.epoch < config.epochs and now - written > cost / CHECKPOINT_SHARE):
+                state = self.state_dict()
+                if self.rank() == 0:
+                    checkpoint.write(state)
+                written, cost = time.perf_counter(), time.perf_counter() - now
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}")
+        bar.close()
+        run = self.broadcast(self.save(runs) if self.rank() == 0 else None)
+        checkpoint.remove()
+        return run
 
-    def _restore(self, state):
+    def state_dict(self) -> dict:
+        """Everything that the rest of the training depends on."""
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        state = {name: part.state_dict() for name, part in self.stateful.items()}
+        random = self.all_gather_objects((torch.get_rng_state(), cuda))
+        return state | {"epoch": self.epoch, "best": self.best, "random": random}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from the ``state_dict`` of an interrupted training."""
         self.epoch, self.best = state["epoch"], state["best"]
-        for name, part in (
-            ("network", self.network),
-            ("criterion", self.criterion),
-            ("optimiser", self.optimise),
-            ("schedule", self.scheduler),
-        ):
+        for name, part in self.stateful.items():
             part.load_state_dict(state[name])
-        self.history.restore(state["history"])
-        cpu, cuda = state["random"][self.team.rank]
+        cpu, cuda = state["random"][self.rank()]
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state(cuda, self.device)
 
-    def _finish(self, runs):
-        records, snapshots = self.history.finish()
-        facts = {"torch": torch.__version__, "seconds": sum(records["seconds"])}
+    def save(self, runs: str | Path) -> Run:
+        """Save the run: weights, history, and the outputs on all sets but the training split."""
+        history, snapshots = self.history.summary()
+        facts = {"torch": torch.__version__, "seconds": sum(history["seconds"])}
         if self.best is not None:
             self.network.load_state_dict(self.best["weights"])
             facts["selected_epoch"] = self.best["epoch"]
         self.network.cpu().to(memory_format=torch.contiguous_format)
-        found = {name: outputs(self.network, images) for name, images in self.sets.items() if name != "train"}
+        results = {name: outputs(self.network, images) for name, images in self.sets.items() if name != "train"}
         arrays = {
-            "features": {name: f.numpy() for name, (f, _) in found.items()},
-            "logits": {name: z.numpy() for name, (_, z) in found.items()},
+            "features": {name: features.numpy() for name, (features, _) in results.items()},
+            "logits": {name: logits.numpy() for name, (_, logits) in results.items()},
             "labels": {name: self.labels[name].numpy() for name in ("validation", "test")},
             "snapshots": snapshots,
         }
-        save(self.config, runs, self.network, records, arrays, self.dataset.classes, self.dataset.shape, **facts)
-        self.checkpoint.remove()
+        return save_run(self.config, runs, self.network, history, arrays, self.dataset, **facts)
+
+
+def fit(
+    config: Config,
+    runs: str | Path = "runs",
+    device: str | None = None,
+    progress: bool = True,
+    trainer: type[Trainer] = Trainer,
+) -> Run:
+    """Train a configuration, or return its run if that was done before.
+
+    The same configuration on the same machine gives the same numbers, also when it was stopped, however hard, and
+    started again: it resumes from its last checkpoint. Of several processes that ask for one configuration, one trains
+    it. The caller's random state, number of threads and memory allocator are left as they were.
+
+    Parameters
+    ----------
+    config : Config
+    runs : directory of all runs
+    device : "cpu", "cuda", or None for the GPU where there is one
+    progress : whether to show a progress bar
+    trainer : ``papers.distributed.TeamTrainer`` where several processes share the training
+
+    Returns
+    -------
+    runs.Run
+
+    Raises
+    ------
+    ValueError
+        When a name is unknown, or the training does not fit into memory.
+    FloatingPointError
+        When the loss becomes NaN or infinite.
+    OSError
+        When the directory cannot be written.
+    """
+    device, checkpoint = pick_device(device), Checkpoint(config, runs)
+    # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.
+    threads = 1 if config.model in models.SMALL and device.type == "cpu" else None
+    if run := trainer.broadcast(load_if_intact(config, runs)):
+        return run
+    with checkpoint.locked() if trainer.rank() == 0 else nullcontext(), repeatable(config.seed, threads):
+        if run := trainer.broadcast(load_if_intact(config, runs)):  # another process was faster
+            return run
+        try:
+            return trainer(config, config.dataset(), device).run(runs, checkpoint, progress)
+        except KeyboardInterrupt as error:
+            error.add_note(f"Call fit again to resume {config.name} from its last checkpoint.")
+            raise
+        except (torch.OutOfMemoryError, MemoryError):
+            smaller = f"try batch_size={max(1, config.batch_size // 2)}"
+            message = f"{config.model} does not fit in the device's memory with batches of {config.batch_size}"
+            raise ValueError(f"{message}; {smaller}") from None

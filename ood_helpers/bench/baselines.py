@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import loop
+from ..device import raise_malloc_thresholds
 
 
 class BaselineTrainer:
@@ -37,7 +37,7 @@ class BaselineTrainer:
         self.optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
 
     def __call__(self) -> None:
-        loop.keep_memory(2**26)  # as much as the C library comes to keep by itself
+        raise_malloc_thresholds(2**26)  # as much as the C library comes to keep by itself
         self.network.train()
         for batch, targets in self.loader:
             loss = self.criterion(self.network(batch.to(self.device)), targets.to(self.device))

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .. import losses, metrics, models
-from .speed import Row, interleave, machine, make_epoch, photographs
+from .speed import FitTrainer, Row, interleave, machine, photographs
 
 
 def peak_memory_bytes(function: Callable, device: str) -> int:
@@ -53,7 +53,7 @@ def _metrics_call(count: int) -> Callable:
 
 def _training_step(device: str, batch: int, width: int) -> Callable:
     network: nn.Module = models.Network(*models.resnet(3, blocks=(2, 2, 2, 2), width=width), nn.Linear, 10, 3)
-    return make_epoch(network, *photographs(batch), batch, device)
+    return FitTrainer(network, losses.LogitNormLoss(0.04), *photographs(batch), batch, device)
 
 
 def measure(device: str) -> list[Row]:

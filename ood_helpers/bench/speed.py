@@ -21,8 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import loop, losses, metrics, models
+from .. import losses, metrics, models
+from ..config import Config
 from ..data import synthetic
+from ..device import precision, raise_malloc_thresholds
+from ..training import Trainer
 from .baselines import BaselineTrainer, published_dismax_loss, pytorch_ood, scikit_learn
 
 Times = dict[str, list[float]]  # seconds per round of each alternative
@@ -70,29 +73,24 @@ def peaks(device: str) -> dict[str, float]:
     return {name: operations[name] / min(values) for name, values in times.items()}
 
 
-def make_epoch(network: nn.Module, images: Tensor, labels: Tensor, batch_size: int, device: str) -> Callable:
-    """Return a function that trains one epoch as ``fit`` does."""
-    network.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
-    scheduler, generator = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0), torch.Generator(device)
-    criterion, images, labels = losses.LogitNormLoss(0.04), images.to(device), labels.to(device)
+class FitTrainer(Trainer):
+    """An epoch as in ``fit``, of a given network on given images."""
 
-    def epoch():
-        loop.keep_memory()
-        loop.one_epoch(
-            network,
-            criterion,
-            optimizer,
-            scheduler,
-            images,
-            labels,
-            batch_size,
-            generator,
-            "crop_flip",
-            loop.precision(torch.device(device)),
-        )
+    def __init__(
+        self, network: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, batch_size: int, device: str
+    ) -> None:
+        self.config, self.device, self.epoch = Config(augment="crop_flip"), torch.device(device), 0
+        self.model, self.criterion = network.to(device, memory_format=torch.channels_last), criterion
+        self.images, self.targets = images.to(device), labels.to(device)
+        self.batch_size, self.steps = batch_size, len(images) // batch_size
+        self.optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
+        self.scheduler = torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0)
+        self.autocast = precision(self.device)
 
-    return epoch
+    def __call__(self) -> None:
+        raise_malloc_thresholds()
+        self.epoch += 1
+        self.train_epoch()
 
 
 def photographs(count: int) -> tuple[Tensor, Tensor]:
@@ -116,7 +114,7 @@ def train(
     if images is None or labels is None:
         images, labels = photographs(count)
     images, labels = images[:count], labels[:count]
-    autocast = loop.precision(torch.device(device))
+    autocast = precision(torch.device(device))
     peak = peaks(device)["bfloat16" if isinstance(autocast, torch.autocast) else "float32"]
     criterion = losses.LogitNormLoss(0.04)
     for name in names:
@@ -127,7 +125,7 @@ def train(
                 block.dropout = nn.Dropout(0.3)  # type: ignore[assignment]
         alternatives: dict[str, Callable] = {
             "plain loop (PIL, float32)": BaselineTrainer(plain, criterion, images, labels, batch_size, device),
-            "ood_helpers": make_epoch(build(), images, labels, batch_size, device),
+            "ood_helpers": FitTrainer(build(), criterion, images, labels, batch_size, device),
         }
         times = interleave(alternatives, rounds, device)
         with FlopCounterMode(display=False) as counter:

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from ..device import raise_malloc_thresholds
 from .notebooks import regenerate
 from .site import course, site
 
@@ -15,6 +16,7 @@ COMMANDS = {
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
         sys.exit("usage: python -m ood_helpers.course figures|course|site")
+    raise_malloc_thresholds()  # also in the notebooks' kernels, which this process starts
     try:
         COMMANDS[sys.argv[1]]()
     except ValueError as error:

@@ -10,9 +10,9 @@ import torch
 
 from .. import metrics, scores
 from ..config import PRESETS
-from ..loop import outputs
+from ..device import pick_device
+from ..history import outputs
 from ..sweeps import spread
-from ..training import pick_device
 from .protocols import PAPERS, systems
 from .published_values import known_as, published
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from .. import losses
-from ..loop import parameter_groups
-from ..training import repeatable
+from ..device import repeatable
+from ..training import parameter_groups
 
 WIDTH, STEPS = 24, 300
 
@@ -45,11 +45,11 @@ def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **op
         layers = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
         network = nn.Sequential(*layers, recipe.head(width, int(labels.max()) + 1))
         criterion = recipe.criterion(network[-1], **options)
-        optimise = torch.optim.Adam(parameter_groups(network, criterion, recipe), lr=0.01)
+        optimizer = torch.optim.Adam(parameter_groups(network, criterion, recipe), lr=0.01)
         for _ in range(steps):
-            optimise.zero_grad()
+            optimizer.zero_grad()
             criterion(network(points), labels).backward()
-            optimise.step()
+            optimizer.step()
     return network.eval()
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ood_helpers import training
+from ood_helpers import runs, training
 from ood_helpers.config import Config
+from ood_helpers.papers import distributed
 
 
 def torchrun(arguments, processes=2):
@@ -55,7 +56,7 @@ def test_two_processes_learn_what_one_does(tmp_path, loss):
         ]
     )
     assert done.returncode == 0, done.stderr
-    together = training.find(config, tmp_path / "team")
+    together = runs.find_run(config, tmp_path / "team")
     ours, theirs = alone.load_model().state_dict(), together.load_model().state_dict()
     for name, value in ours.items():
         torch.testing.assert_close(theirs[name], value, rtol=1e-4, atol=1e-5, msg=lambda text: f"{name}: {text}")
@@ -83,3 +84,10 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(tmp_path):
     )
     assert done.returncode != 0
     assert "batches of 31 cannot be shared evenly by 2 processes" in done.stderr
+
+
+def test_more_processes_than_images_are_refused_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    config = Config(limit=2, ood=("near",))
+    with pytest.raises(ValueError, match="3 processes are more than there are training images, 2; start fewer"):
+        distributed.TeamTrainer(config, config.dataset(), torch.device("cpu"))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ood_helpers import data, loop, papers, scores, training
+from ood_helpers import data, history, papers, scores, training
 from ood_helpers.__main__ import main
 from ood_helpers.config import Config
 from ood_helpers.course.html import markdown as render
@@ -158,7 +158,7 @@ def test_bad_input_is_one_sentence(arguments, message, tmp_path, monkeypatch):
 
 def test_scores_of_features_are_fitted_to_the_training_images_of_the_runs_network(rows, run):
     images, labels = run.config.dataset().split("train")
-    train, _ = loop.outputs(run.load_model(), images)
+    train, _ = history.outputs(run.load_model(), images)
     for score, by_hand in (
         ("mahalanobis", lambda x: scores.mahalanobis(train, labels, x)),
         ("knn", lambda x: scores.knn(train, x, k=50)),

@@ -36,7 +36,7 @@ def record(content, folder):
         pass  # no record, and so without a checksum
     (RUN.path / "config.json").write_bytes(content)
     try:
-        runs.read(RUN.path)
+        runs.load_run(RUN.path)
     except ValueError:
         pass
 

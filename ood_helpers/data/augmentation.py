@@ -1,0 +1,41 @@
+"""Random changes of training images, a complete batch at a time, on the device that holds it."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def crop_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
+    """Random crops of the zero-padded images and random flips, as one gather for the complete batch.
+
+    (B, C, H, W) -> the same shape, stored channels last.
+    """
+    count, _, height, width = images.shape
+    padded = nn.functional.pad(images, (padding,) * 4)
+    shift = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator, device=images.device)
+    flip = torch.rand(count, 1, generator=generator, device=images.device) < 0.5
+    across, down = torch.arange(width, device=images.device), torch.arange(height, device=images.device)
+    columns = torch.where(flip, width - 1 - across, across) + shift[0]
+    rows = down + shift[1]
+    batch = torch.arange(count, device=images.device)[:, None, None]
+    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def resized_crop(images: Tensor, generator: torch.Generator, size: int = 224) -> Tensor:
+    """Crops of 8 to 100 % of the area with aspect 3/4 to 4/3, scaled to ``size``, and flips, as usual for ImageNet.
+
+    (B, C, H, W) -> float (B, C, size, size).
+    """
+    count = len(images)
+    u = torch.rand(5, count, generator=generator, device=images.device)
+    area, aspect = 0.08 + 0.92 * u[0], torch.exp((2 * u[1] - 1) * math.log(4 / 3))
+    across, down = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+    theta = torch.zeros(count, 2, 3, device=images.device)  # from the output's [-1, 1] to the input's
+    theta[:, 0, 0], theta[:, 1, 1] = torch.where(u[4] < 0.5, -across, across), down
+    theta[:, 0, 2], theta[:, 1, 2] = (1 - across) * (2 * u[2] - 1), (1 - down) * (2 * u[3] - 1)
+    grid = nn.functional.affine_grid(theta, [count, 1, size, size], align_corners=False)
+    return nn.functional.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
+
+
+AUGMENTATIONS = {"none": lambda images, generator: images, "crop_flip": crop_flip, "resized_crop": resized_crop}
