@@ -82,7 +82,7 @@ def document(title: str, body: str, script: str = "", kind: str = "page") -> str
     """A page of the site: ``body`` with the course's style, and a policy that allows ``script`` and nothing else."""
     style = (STATIC / "course.css").read_text(encoding="utf-8")
     ending = f"\n<script>{script}</script>" if script else ""
-    return pages.document(title, f"{body}{ending}", style, POLICY + pages.hashed(script), kind)
+    return pages.document(title, f"{body}{ending}", style, POLICY + pages.csp_hash(script), kind)
 
 
 def tags(cell: Any) -> set[str]:

@@ -1,39 +1,65 @@
-"""What every widget shares: a script, a still picture for readers without a kernel, a page of its own, and `link`."""
+"""What the widgets have in common: a script, a static picture, a page of their own, links, and rows of widgets."""
 
 import io
 from pathlib import Path
+from typing import ClassVar
 
 import anywidget
 import ipywidgets
 import traitlets as t
 
 from . import page as pages
-from . import static_figures as stills
+from . import static_figures
 
-STATE_MIME = "application/vnd.ood.state+json"  # of a saved output: which page shows the widget, in which state
+STATE_MIME = "application/vnd.ood.state+json"  # in a saved output: which page shows the widget, in which state
 
 
 class Widget(anywidget.AnyWidget):
-    """A widget whose state is its traits named in `state`, drawn by `_renderer` out of the modules static/*.js."""
+    """A widget whose state is the traits named in ``state`` and whose picture is drawn by a module of static/.
+
+    A subclass sets the attributes below and ``_esm``, and defines ``static``, ``finding`` and ``for_page``.
+    """
 
     _css = (pages.STATIC / "widgets.css").read_text(encoding="utf-8")
-    links = ()  # (other widget, trait), for pages
-    choices = {}  # {trait: the names it can take}
-
-    def __init_subclass__(cls, **options):
-        if "_modules" in cls.__dict__:  # not for the class that traitlets makes when anywidget adds traits
-            cls._esm = pages.bundle(*cls._modules) + f"export default {{ render: {cls._renderer} }};\n"
-        super().__init_subclass__(**options)
+    title = page = module = renderer = ""  # of its page; the site's page; its file in static/; the function in it
+    state: tuple[str, ...] = ()
+    choices: ClassVar[dict[str, list[str]]] = {}  # {trait: allowed values}, of traits that are strings
+    meta = t.Dict().tag(sync=True)  # what the script needs to know besides the state, with `about_state`
 
     def __init__(self, **traits):
+        self.links = ()  # (other widget, trait), for pages
+        self.receiving = False  # whether a change comes from the browser
         super().__init__(**traits)
         self.layout.width = "100%"
 
-    def current(self):
+    def set_state(self, sync_data):
+        """Take over the state that the browser sends; called by ipywidgets."""
+        self.receiving = True
+        try:
+            super().set_state(sync_data)
+        finally:
+            self.receiving = False
+
+    @t.validate("run", "score", "ood", "loss")
+    def _check_choice(self, proposal):
+        name, value = proposal["trait"].name, proposal["value"]
+        if value not in self.choices[name]:
+            raise t.TraitError(f"unknown {name} {value!r}; known: {', '.join(self.choices[name])}")
+        return value
+
+    def about_state(self) -> dict:
+        """The names of the state's traits and the values they may take, for the script."""
+        traits = self.traits()
+        return {
+            "state": list(self.state),
+            "allowed": {name: _allowed(traits[name], self.choices.get(name)) for name in self.state},
+        }
+
+    def current(self) -> dict:
         """The state as a dict."""
         return {name: getattr(self, name) for name in self.state}
 
-    def saved_state(self):
+    def saved_state(self) -> dict:
         """The page that shows such a widget, and the state that it opens in, for a saved notebook.
 
         >>> from ood_helpers.widgets import NormExplorer
@@ -48,42 +74,59 @@ class Widget(anywidget.AnyWidget):
             "state": {name: float(f"{value:.9g}") if isinstance(value, float) else value for name, value in state},
         }
 
-    @t.validate("run", "score", "ood", "loss")
-    def _known(self, proposal):
-        name, value = proposal["trait"].name, proposal["value"]
-        if value not in self.choices[name]:
-            raise t.TraitError(f"unknown {name} {value!r}; known: {', '.join(self.choices[name])}")
-        return value
+    def static(self):
+        """A Matplotlib figure of the current state."""
+        raise NotImplementedError
+
+    def finding(self) -> str:
+        """The sentence under the widget: what the current state shows."""
+        raise NotImplementedError
+
+    def for_page(self) -> dict:
+        """What a page contains besides the state: constants, and optionally buffers and sprites."""
+        return {"constants": {"meta": self.meta}}
 
     def _repr_mimebundle_(self, **options):
-        # A reader who has not run or not trusted the notebook sees the picture. No text/html: it would win over the
-        # picture there, and be emptied.
+        # Without a kernel, or in a notebook that is not trusted, the picture is shown. There is no text/html: it would
+        # be preferred to the picture, and then be sanitised away.
         content = super()._repr_mimebundle_(**options)
         data = content[0] if isinstance(content, tuple) else content
-        data |= {
-            "image/png": pages.text(stills.png(self.static())),
-            "text/plain": self.finding(),
-            STATE_MIME: self.saved_state(),
-        }
+        data["image/png"] = pages.to_base64(static_figures.png(self.static()))
+        data |= {"text/plain": self.finding(), STATE_MIME: self.saved_state()}
         return content
 
-    def for_page(self):
-        """What a page needs beside the state."""
-        return {"constants": {}}
+    def to_html(self, path: str | Path, *others: "Widget", title: str | None = None) -> Path:
+        """Write one page with this widget and ``others`` that needs neither a network nor Python.
 
-    def to_html(self, path, *beside, title=None):
-        """Write one page with this widget, and those `beside` it, that needs no network and no Python.
+        Widgets that ``link`` has joined move together in it. The state is in the page's address.
 
-        Widgets that `link` joined move together in it. The state is in the page's address. Returns the path.
+        Parameters
+        ----------
+        path : path of the page; its folder is made
+        others : more widgets for the same page
+        title : the page's heading, by default the widget's name
+
+        Returns
+        -------
+        pathlib.Path
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(pages.page((self, *beside), title or self.title), encoding="utf-8")
+        path.write_text(pages.page((self, *others), title or self.title), encoding="utf-8")
         return path
 
 
-def link(first, second, *names):
-    """Let two widgets share traits: moving one moves the other, in the browser at once and in Python too.
+def _allowed(trait, choices):
+    """The values of a trait for the script: {"among": [...]}, or {"between": [low, high], "none": bool}."""
+    if choices or isinstance(trait, t.Enum):
+        return {"among": list(choices or trait.values)}
+    if isinstance(trait, t.Bool):
+        return {"among": [True, False]}
+    return {"between": [max(trait.min, -1e9), min(trait.max, 1e9)], "none": trait.allow_none}
+
+
+def link(first: Widget, second: Widget, *names: str) -> None:
+    """Let two widgets share traits: a change of one changes the other, in the browser at once and in Python too.
 
     >>> from ood_helpers.widgets import NormExplorer
     >>> a, b = NormExplorer(), NormExplorer(loss="logitnorm")
@@ -101,15 +144,15 @@ def link(first, second, *names):
         for source, target in ((first, second), (second, first)):
 
             def follow(change, target=target):
-                # What comes from the browser is shared there already: an echo from here would fight the moving hand.
-                if not change.owner._property_lock:
+                # A change from the browser is shared there already; sending it back would work against the user's hand.
+                if not change.owner.receiving:
                     setattr(target, change.name, change.new)
 
             source.observe(follow, name)
 
 
 class SideBySide(ipywidgets.HBox):
-    """Widgets in one row, as far as the page is wide enough; without a kernel, their pictures one below the other.
+    """Widgets in one row if the page is wide enough; without a kernel, their pictures one below the other.
 
     >>> from ood_helpers.widgets import NormExplorer
     >>> row = SideBySide(NormExplorer(), NormExplorer(loss="logitnorm"))
@@ -117,21 +160,22 @@ class SideBySide(ipywidgets.HBox):
     ['Softmax (CE)', 'LogitNorm']
     """
 
-    def __init__(self, *widgets):
+    def __init__(self, *widgets: Widget):
         for widget in widgets:
             widget.layout = ipywidgets.Layout(flex="1 1 400px", width="auto", min_width="0")
         super().__init__(widgets, layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="0 24px", width="100%"))
 
     def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        return bundle | {
-            "image/png": pages.text(_stacked([stills.png(widget.static()) for widget in self.children])),
+        pictures = [static_figures.png(widget.static()) for widget in self.children]
+        return super()._repr_mimebundle_(**options) | {
+            "image/png": pages.to_base64(_stack(pictures)),
             "text/plain": "\n".join(widget.finding() for widget in self.children),
             STATE_MIME: [widget.saved_state() for widget in self.children],
         }
 
 
-def _stacked(pictures):
+def _stack(pictures: list[bytes]) -> bytes:
+    """PNG pictures as one, each below the one before it."""
     from PIL import Image
 
     images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]

@@ -1,69 +1,77 @@
-"""The norm explorer: one logit vector under a loss, its norm and its direction as two handles."""
+"""The norm explorer: one logit vector under a loss, with its norm and its direction as two handles."""
+
+from typing import ClassVar
 
 import numpy as np
 import torch
 import traitlets as t
 
 from .. import losses
-from . import static_figures as stills
+from . import page as pages
+from . import static_figures
 from .base import Widget
+from .formats import format_fixed, format_percent, format_signed
+
+LOSSES = ["softmax", "logitnorm", "meln"]
 
 
 class NormExplorer(Widget):
-    """One logit vector: its norm and its direction as two handles, softmax and the loss's gradient answering.
+    """One logit vector: its norm and direction can be moved, softmax, loss and gradient respond.
 
-    `logits` (C,) give the direction at the start; `angle` is measured in degrees from the direction that favours the
-    class `target` alone. loss: "softmax", "logitnorm" (temperature is tau) or "meln" (temperature T and margin m).
+    The state consists of traits that can be read and set: ``loss``, ``norm``, ``angle`` (degrees from the direction
+    that favours the class ``target`` alone), ``temperature`` (tau of LogitNorm, T of MELN), ``margin`` (of MELN).
 
+    Parameters
+    ----------
+    logits : (C,) floats
+        The vector to begin with.
+    target : int
+        Index of the true class.
+    classes : C names, optional
+    **state
+        Traits to begin with.
+
+    Examples
+    --------
     >>> NormExplorer([3.0, 1.0, 0.0], loss="logitnorm", temperature=0.5).summary["radial"] < 1e-6
     True
-    >>> without, much = (NormExplorer(loss="meln", margin=m).summary["loss"] for m in (0.0, 5.0))
-    >>> round(without - much, 9)
+    >>> without, large = (NormExplorer(loss="meln", margin=m).summary["loss"] for m in (0.0, 5.0))
+    >>> round(without - large, 9)
     0.0
     """
 
-    _modules, _renderer, title = ("view", "logits", "norm"), "renderNorm", "Norm explorer"
-    page = "norm"
+    title, page, module, renderer = "Norm explorer", "norm", "norm_explorer", "renderNormExplorer"
+    _esm = pages.widget_module(module, renderer)
     state = ("loss", "norm", "angle", "temperature", "margin")
-    choices = {"loss": ["softmax", "logitnorm", "meln"]}
+    choices: ClassVar = {"loss": LOSSES}
 
     loss = t.Unicode("softmax").tag(sync=True)
     norm = t.Float(5.0, min=0.1, max=20.0).tag(sync=True)
     angle = t.Float(0.0, min=0.0, max=180.0).tag(sync=True)
     temperature = t.Float(0.3, min=0.02, max=2.0).tag(sync=True)
     margin = t.Float(0.1, min=0.0, max=5.0).tag(sync=True)
-    meta = t.Dict().tag(sync=True)
 
-    def __init__(self, logits=(4.0, 2.0, 1.0, -1.0, -2.0), target=0, classes=None, **state):
+    def __init__(self, logits=(4.0, 2.0, 1.0, -1.0, -2.0), target: int = 0, classes=None, **state):
         z = np.asarray(logits, np.float64)
         if z.ndim != 1 or len(z) < 2 or not np.isfinite(z).all() or not 0 <= target < len(z):
-            raise ValueError("logits must be a vector of two or more finite numbers, and target one of its places")
+            raise ValueError("logits must be a vector of two or more finite numbers, and target an index into it")
         classes = [f"class {k}" for k in range(len(z))] if classes is None else [str(c) for c in classes]
         if len(classes) != len(z):
             raise ValueError(f"{len(z)} logits need {len(z)} class names, got {len(classes)}")
-        aligned = np.eye(len(z))[target] - 1 / len(z)
-        aligned /= np.linalg.norm(aligned)
-        rest = z - (z @ aligned) * aligned
-        if np.linalg.norm(rest) < 1e-9:  # the vector is aligned already: the next class is the rival
-            rest = np.eye(len(z))[(target + 1) % len(z)]
-            rest -= (rest @ aligned) * aligned
-        across = rest / np.linalg.norm(rest)
+        aligned, across = _plane_of(z, target)
         angle = float(np.degrees(np.arctan2(max(z @ across, 0), z @ aligned)))
-        norm = float(np.clip(np.linalg.norm(z), 0.1, 20))
-        super().__init__(
-            **{"angle": angle, "norm": norm} | state,
-            meta={"classes": classes, "target": int(target), "aligned": aligned.tolist(), "across": across.tolist()},
-        )
+        trait = type(self).norm
+        norm = float(np.clip(np.linalg.norm(z), trait.min, trait.max))
+        meta = {"classes": classes, "target": int(target), "aligned": aligned.tolist(), "across": across.tolist()}
+        meta |= {"losses": [[name, losses.recipe(name).label] for name in LOSSES]} | self.about_state()
+        super().__init__(**{"angle": angle, "norm": norm} | state, meta=meta)
 
     @property
-    def summary(self):
-        """z, softmax probabilities, loss, gradient in z and its part along z, by autograd through the losses."""
-        turn, kind = np.radians(self.angle), losses.recipe(self.loss)
-        z = torch.tensor(
-            self.norm * (np.cos(turn) * np.array(self.meta["aligned"]) + np.sin(turn) * np.array(self.meta["across"])),
-            requires_grad=True,
-        )
-        criterion = kind.criterion(None).double()
+    def summary(self) -> dict:
+        """z, softmax probabilities, loss, gradient in z and its component along z, by autograd of the loss itself."""
+        angle, aligned, across = np.radians(self.angle), np.array(self.meta["aligned"]), np.array(self.meta["across"])
+        z = torch.tensor(self.norm * (np.cos(angle) * aligned + np.sin(angle) * across), requires_grad=True)
+        criterion = losses.recipe(self.loss).criterion(None).double()
         for name in ("temperature", "margin"):
             if isinstance(getattr(criterion, name, None), torch.nn.Parameter):
                 getattr(criterion, name).data.fill_(getattr(self, name))
@@ -79,18 +87,34 @@ class NormExplorer(Widget):
             "radial": float(z.grad @ z.detach() / z.detach().norm()),
         }
 
-    def for_page(self):
-        return {"constants": {"meta": self.meta}}
-
     def static(self):
-        """A Matplotlib figure of the current state."""
-        return stills.norm(self.summary, self.meta["classes"], self.meta["target"], self.finding())
+        return static_figures.norm_explorer(self.summary, self.meta["classes"], self.meta["target"], self.finding())
 
-    def finding(self):
-        """What is seen, in one sentence."""
-        view, name = self.summary, f"“{self.meta['classes'][self.meta['target']]}”"
+    def finding(self) -> str:
+        view, target = self.summary, self.meta["target"]
+        name, pull = f"“{self.meta['classes'][target]}”", format_signed(-view["radial"])
+        if self.loss == "softmax":
+            lower = "longer" if pull.startswith("+") else "shorter"
+            effect = f"pulls the norm by {pull}: {lower} logits lower it"
+        else:
+            effect = f"depends on the direction alone: its pull on the norm is {pull}"
+        margin = " The margin shifts every logit alike and changes nothing." if self.loss == "meln" else ""
         return (
-            f"{losses.recipe(self.loss).label}, norm {self.norm:.1f}, {self.angle:.0f}° from {name}: softmax "
-            f"gives {name} {100 * view['probabilities'][self.meta['target']]:.1f} %, the loss is {view['loss']:.3f} and "
-            f"pulls the norm by {0.0 if abs(view['radial']) < 5e-7 else -view['radial']:+.2g}."
+            f"{losses.recipe(self.loss).label}, norm {format_fixed(self.norm, 1)}, {format_fixed(self.angle, 0)}° from "
+            f"{name}: softmax gives {name} {format_percent(view['probabilities'][target])}. "
+            f"The loss, {format_fixed(view['loss'], 3)}, {effect}.{margin}"
         )
+
+
+def _plane_of(z, target):
+    """Two orthonormal directions that span the plane of the dial: towards the target class alone, and across it."""
+
+    def favour(k):
+        return np.eye(len(z))[k] - 1 / len(z)
+
+    aligned = favour(target) / np.linalg.norm(favour(target))
+    rest = z - (z @ aligned) * aligned
+    if np.linalg.norm(rest) < 1e-9:  # z has the target's direction already: the next class is the rival
+        rest = favour((target + 1) % len(z))
+        rest -= (rest @ aligned) * aligned
+    return aligned, rest / np.linalg.norm(rest)

@@ -1,90 +1,115 @@
-"""One page that needs no Python and no network: widgets, their data and their script in a single file."""
+"""One HTML file that needs neither Python nor a network: widgets, their data, their script and their style."""
 
 import base64
 import hashlib
 import html
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 
-from . import explorer_state as summary
+from . import explorer_state
+from .explorer_data import Data
 
 STATIC = Path(__file__).parent / "static"
 IMAGE_BYTES = 950_000  # of JPEG in a page
+COLUMNS = 32  # of images in a sprite
+
+# The only form of import that `bundle` resolves; prettier may break it over several lines.
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
 
 
-def bundle(*names):
-    """The modules static/NAME.js as one, in order, without their imports and exports."""
-    lines = "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in names).splitlines()
-    return "\n".join(line.removeprefix("export ") for line in lines if not line.startswith("import ")) + "\n"
+def bundle(*names: str) -> str:
+    """The modules static/NAME.js and those that they import, concatenated in the order of their imports.
+
+    The modules share one scope: each top-level name may occur once in static/, which a test checks with Node.
+    """
+    sources = {}
+
+    def add(name):
+        if name not in sources:
+            source = (STATIC / f"{name}.js").read_text(encoding="utf-8")
+            for imported in _IMPORT.findall(source):
+                add(imported)
+            sources[name] = re.sub(r"^export ", "", _IMPORT.sub("", source), flags=re.MULTILINE)
+
+    for name in names:
+        add(name)
+    return "\n".join(sources.values())
 
 
-def text(data):
+def widget_module(name: str, renderer: str) -> str:
+    """The module static/NAME.js in the form that anywidget loads."""
+    return bundle(name) + f"export default {{ render: {renderer} }};\n"
+
+
+def to_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _allowed(trait, choices):
-    """What a page's address may set a trait to: a list, or [least, most] of a number."""
-    if choices:
-        return {"among": choices}
-    if getattr(trait, "values", None):
-        return {"among": list(trait.values)}
-    if hasattr(trait, "min"):
-        return {"between": [max(trait.min, -1e9), min(trait.max, 1e9)], "none": trait.allow_none}
-    return {"among": [True, False]}
-
-
-def _chosen(data, name, count):
-    """Indices of `count` images of a set that leave no bar without one, whichever run is looked at."""
-    first = np.full(len(data.tracks[0].logits[name][-1]), np.inf)
+def _choose_images(data: Data, name: str, count: int) -> np.ndarray:
+    """Indices of ``count`` images of a set: some of every bar of the histogram first, for each of the networks."""
+    priority = np.full(len(data.tracks[0].logits[name][-1]), np.inf)
     for track in data.tracks:
-        ranks = summary.rank(track.logits[name][-1], track.score, 1.0)
-        extremes = summary.extremes(track, (data.id, *data.oods))
-        low, high = summary.axis_range(track.score, len(data.classes), 1.0, extremes)
-        bins = np.searchsorted(summary.edges_of(track.score, low, high), ranks, "right")
+        extremes = explorer_state.find_extremes(track, (data.id_name, *data.ood_names))
+        low, high = explorer_state.axis_range(track.score, len(data.classes), 1.0, extremes)
+        keys = explorer_state.sort_key(track.logits[name][-1], track.score, 1.0)
+        bins = np.searchsorted(explorer_state.bin_edges(track.score, low, high), keys, "right")
         order = np.argsort(bins, kind="stable")
-        place = np.arange(len(bins)) - np.searchsorted(bins[order], bins[order])
-        first[order] = np.minimum(first[order], place)
-    return np.sort(np.argsort(first, kind="stable")[:count])
+        place_in_bin = np.arange(len(bins)) - np.searchsorted(bins[order], bins[order])
+        priority[order] = np.minimum(priority[order], place_in_bin)
+    return np.sort(np.argsort(priority, kind="stable")[:count])
 
 
-def sprites(data, budget=IMAGE_BYTES):
-    """({set: where each image is}, {set: JPEG of them}): all images, or as many as fit into the budget."""
+def _jpeg(tiles: np.ndarray) -> bytes:
+    """RGBA images (n, height, width, 4) as one JPEG with COLUMNS of them in a row."""
     from PIL import Image
 
-    def jpeg(pixels, columns=32):
-        n, height, width, _ = pixels.shape
-        sheet = np.zeros((-(-n // columns) * height, columns * width, 3), np.uint8)
-        for k, image in enumerate(pixels[..., :3]):
-            y, x = k // columns * height, k % columns * width
-            sheet[y : y + height, x : x + width] = image
-        buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, "JPEG", quality=80)
-        return {"jpeg": buffer.getvalue(), "size": [width, height], "columns": columns}
+    n, height, width, _ = tiles.shape
+    sheet = np.zeros((-(-n // COLUMNS) * height, COLUMNS * width, 3), np.uint8)
+    for k, tile in enumerate(tiles[..., :3]):
+        y, x = k // COLUMNS * height, k % COLUMNS * width
+        sheet[y : y + height, x : x + width] = tile
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
-    places, sheets, names = {}, {}, (data.id, *data.oods)
+
+def sprites(data: Data, budget: int = IMAGE_BYTES) -> tuple[dict, dict]:
+    """As many images of each set as fit into the budget, in one JPEG a set.
+
+    Returns
+    -------
+    places : dict
+        {set: {index of the image: its place in the JPEG}}.
+    sheets : dict
+        {set: {"jpeg": base64, "size": [width, height] of an image, "columns": images in a row}}.
+    """
+    places, sheets, names = {}, {}, (data.id_name, *data.ood_names)
+    share = budget / len(names)
     for name in names:
         count = len(data.tracks[0].logits[name][-1])
-        while name not in sheets or len(sheets[name]["jpeg"]) > budget / len(names):
-            if name in sheets:
-                count = int(count * min(0.9, 0.95 * budget / len(names) / len(sheets[name]["jpeg"])))
-            indices = _chosen(data, name, max(1, count))
-            sheets[name] = jpeg(data.tiles(name, indices))
-            if count <= 1:
+        while True:
+            indices = _choose_images(data, name, count)
+            tiles = data.tiles(name, indices)
+            jpeg = _jpeg(tiles)
+            if len(jpeg) <= share or count == 1:
                 break
+            count = max(1, int(count * min(0.9, 0.95 * share / len(jpeg))))
         places[name] = {int(index): k for k, index in enumerate(indices)}
-    return places, {name: sheet | {"jpeg": text(sheet["jpeg"])} for name, sheet in sheets.items()}
+        sheets[name] = {"jpeg": to_base64(jpeg), "size": [tiles.shape[2], tiles.shape[1]], "columns": COLUMNS}
+    return places, sheets
 
 
-def hashed(code):
-    """How a policy names the one script or style that it allows."""
-    return f"'sha256-{text(hashlib.sha256(code.encode()).digest())}'"
+def csp_hash(code: str) -> str:
+    """The source expression by which a content security policy allows this one script or style."""
+    return f"'sha256-{to_base64(hashlib.sha256(code.encode()).digest())}'"
 
 
-def document(title, body, style, policy, kind):
-    """The frame of every page: its policy, its style, light and dark."""
+def document(title: str, body: str, style: str, policy: str, kind: str) -> str:
+    """A complete HTML document with a content security policy, in light and dark; ``kind`` is the body's class."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -102,37 +127,30 @@ def document(title, body, style, policy, kind):
 """
 
 
-def page(widgets, title):
-    """The page's HTML. Names enter it as JSON and reach the screen as text; the policy lets it fetch nothing."""
+def page(widgets, title: str) -> str:
+    """The HTML of some widgets. Names enter it as JSON and are displayed as text; the policy forbids any request."""
     entries = [
         {
-            "renderer": widget._renderer,
-            "traits": {name: getattr(widget, name) for name in widget.state},
-            "allowed": {name: _allowed(widget.traits()[name], widget.choices.get(name)) for name in widget.state},
+            "renderer": widget.renderer,
+            "traits": widget.current(),
             "links": [[widgets.index(other), name] for other, name in widget.links if other in widgets],
         }
         | widget.for_page()
         for widget in widgets
     ]
-    modules = dict.fromkeys(name for widget in widgets for name in widget._modules)
-    renderers = ", ".join(dict.fromkeys(widget._renderer for widget in widgets))
-    script = bundle(*modules, "page") + f"openPage({{ {renderers} }});\n"
+    renderers = ", ".join(dict.fromkeys(widget.renderer for widget in widgets))
+    script = bundle(*(widget.module for widget in widgets), "page") + f"openPage({{ {renderers} }});\n"
     style = (STATIC / "widgets.css").read_text(encoding="utf-8")
     content = json.dumps(entries).replace("<", "\\u003c")
     policy = (
-        f"default-src 'none'; script-src {hashed(script)}; style-src {hashed(style)}; img-src data:; "
+        f"default-src 'none'; script-src {csp_hash(script)}; style-src {csp_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return document(
-        title,
-        f"""<main>
+    body = f"""<main>
 <h1>{html.escape(title)}</h1>
 <div id="ood-widgets"></div>
-<noscript>This page draws itself with JavaScript, which is switched off here.</noscript>
+<noscript>This page needs JavaScript, which is switched off.</noscript>
 </main>
 <script type="application/json" id="ood-data">{content}</script>
-<script type="module">{script}</script>""",
-        style,
-        policy,
-        "ood-page",
-    )
+<script type="module">{script}</script>"""
+    return document(title, body, style, policy, "ood-page")

@@ -1,4 +1,4 @@
-"""The playground's toy: three clouds of points in the plane, and a small network that learns them in a second."""
+"""Three clouds of points in the plane, and a small network that learns them in a second."""
 
 import time
 
@@ -10,28 +10,44 @@ from .. import losses
 from ..device import repeatable
 from ..training import parameter_groups
 
-WIDTH, STEPS = 24, 300
+WIDTH, STEPS = 24, 300  # of the playground's network and its training
 
 
-def points(count=50, seed=0):
+def points(count: int = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Points (3 * count, 2) around the corners of a triangle, and their labels.
 
     >>> points(2)[1].tolist()
     [0, 0, 1, 1, 2, 2]
     """
-    random = np.random.default_rng(seed)
-    turn = np.radians([90, 210, 330])
-    centres = 1.2 * np.stack([np.cos(turn), np.sin(turn)], 1)
+    rng = np.random.default_rng(seed)
+    angles = np.radians([90, 210, 330])
+    centres = 1.2 * np.stack([np.cos(angles), np.sin(angles)], 1)
     labels = np.repeat(np.arange(3), count)
-    return centres[labels] + 0.35 * random.standard_normal((3 * count, 2)), labels
+    return centres[labels] + 0.35 * rng.standard_normal((3 * count, 2)), labels
 
 
-def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **options):
-    """A small network on points of the plane: the same losses where the whole input space can be drawn.
+def fit_points(
+    points, labels, loss: str = "softmax", seed: int = 0, steps: int = 300, width: int = 64, **options
+) -> nn.Sequential:
+    """Train a small network on points of the plane, where the network can be drawn on its entire input space.
 
-    points (N, 2) floats of about unit scale, labels (N,); ``options`` go to the loss. Returns the network,
-    (B, 2) -> logits (B, C), in evaluation mode; full-batch Adam, so that two seconds are enough.
+    Parameters
+    ----------
+    points : (N, 2) floats of about unit scale
+    labels : (N,) class indices
+    loss : a key of ``losses.RECIPES``; "dismax_fpr" needs images
+    seed : of the weights
+    steps : of Adam, each on all points
+    width : of the two hidden layers
+    **options : of the loss
 
+    Returns
+    -------
+    torch.nn.Sequential
+        The network, (B, 2) -> logits (B, C), in evaluation mode.
+
+    Examples
+    --------
     >>> corners = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
     >>> network = fit_points(corners, torch.tensor([0, 1]), steps=50)
     >>> network(corners).argmax(1)
@@ -53,26 +69,27 @@ def fit_points(points, labels, loss="softmax", seed=0, steps=300, width=64, **op
     return network.eval()
 
 
-def train(loss, seed, inputs, labels):
-    """(the trained module, its weights as plain lists for static/network.js); inputs (N, 2), labels (N,)."""
-    started = time.perf_counter()
-    model = fit_points(inputs, labels, loss, seed, STEPS, WIDTH)
-    head = model[-1]
+def train(loss: str, seed: int, points, labels) -> tuple[nn.Sequential, dict]:
+    """The playground's network, and its weights as lists for static/network.js."""
+    start = time.perf_counter()
+    network = fit_points(points, labels, loss, seed, STEPS, WIDTH)
+    head = network[-1]
 
-    def plain(tensor):
+    def as_list(tensor):
         return np.round(tensor.detach().double().numpy(), 6).tolist()
 
-    kind = "linear" if isinstance(head, nn.Linear) else "dismax" if loss.startswith("dismax") else loss
-    weights = head.weight if kind == "linear" else head.prototypes
-    scale = getattr(head, "distance_scale", torch.ones(1)).abs()
-    return model, {
-        "layers": [{"weight": plain(layer.weight), "bias": plain(layer.bias)} for layer in (model[0], model[2])],
+    linear = isinstance(head, nn.Linear)
+    kind = "linear" if linear else "dismax" if loss.startswith("dismax") else loss
+    return network, {
+        "layers": [
+            {"weight": as_list(layer.weight), "bias": as_list(layer.bias)} for layer in (network[0], network[2])
+        ],
         "head": {
             "kind": kind,
-            "weight": plain(weights),
-            "scale": plain(scale)[0],
-            "bias": plain(head.bias) if kind == "linear" else None,
+            "weight": as_list(head.weight if linear else head.prototypes),
+            "scale": as_list(getattr(head, "distance_scale", torch.ones(1)).abs())[0],
+            "bias": as_list(head.bias) if linear else None,
         },
         "seed": seed,
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": round(time.perf_counter() - start, 3),
     }

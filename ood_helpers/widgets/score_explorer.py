@@ -1,13 +1,15 @@
-"""The score explorer: ID and OOD histograms of a score, its curves and a threshold to move."""
+"""The score explorer: histograms of a score on ID and OOD images, its curves, and a threshold to move."""
 
 import numpy as np
 import traitlets as t
 
 from .. import metrics, scores
 from . import page as pages
-from . import static_figures as stills
+from . import static_figures
 from .base import Widget
-from .explorer_state import BINS, Data, Track, compute, half, said
+from .explorer_data import BINS, Data, Track, to_float16
+from .explorer_state import compute
+from .formats import format_percent, format_score
 
 SCORE_LABELS = {
     "msp": "MSP (top probability)",
@@ -18,30 +20,44 @@ SCORE_LABELS = {
     "mmls": "MMLS",
     "mmles": "MMLES",
     "mmleps": "MMLEPS",
-}  # as they are shown
-BUDGET = 8_000_000  # bytes of float16 logits that are sent to the browser; above it the kernel sends summaries
+}
+BUDGET = 8_000_000  # bytes of float16 logits in the browser; above it, every k-th image is taken
 
 
 class ScoreExplorer(Widget):
-    """ID and OOD histograms of a score, ROC, precision-recall and a threshold to move.
+    """Histograms of a score on ID and OOD images, ROC and precision-recall curves, and a threshold to move.
 
-    `ScoreExplorer(run)` or `ScoreExplorer([run, run, ...])` of one data set; anybody's logits with `from_logits`.
-    State, readable and settable: run, score, temperature, ood, epoch, threshold (None follows the target), positive
-    (which FPR95: "id" or "ood"), target (share of the positive class on its own side), log_scale, bin (0..59).
-    A new run or score drops the threshold, which was in the unit of the old one.
-    Scores are those of logits / temperature; energy has its own T. `summary` holds the numbers that are shown; they
-    come from logits in float16, so that AUROC can differ from a table's by 1e-5 and FPR95 by an image.
+    The state consists of traits that can be read and set: ``run``, ``score``, ``temperature``, ``ood``, ``epoch``,
+    ``threshold`` (in units of the score; None: follows ``target``), ``positive`` ("id" or "ood": the positive class of
+    FPR95 and AUPR), ``target`` (fraction of the positive class that is classified rightly), ``log_scale``, ``bin`` (the
+    opened bar, 0 to 59, or None). A new run or score resets the threshold, which was in units of the old one.
 
+    Parameters
+    ----------
+    runs : Run or list of Run
+        Trained networks that share data, known classes, fold and OOD sets.
+    **state
+        Traits to begin with.
+
+    Notes
+    -----
+    Scores are those of logits / temperature; energy takes the temperature as its own. The logits are float16, so that
+    AUROC can differ by 1e-5 from that of the run. If they exceed 8 MB, every k-th image is taken, and a note says so.
+
+    Examples
+    --------
     >>> explorer = ScoreExplorer.from_logits([[4.0, 0.0], [0.0, 3.0]], {"far": [[1.0, 0.5]]})
     >>> explorer.summary["metrics"]["auroc"], explorer.score
     (1.0, 'msp')
     """
 
-    _modules, _renderer, title = ("core", "view", "explorer"), "renderExplorer", "Score explorer"
-    page = "scores"
+    title, page, module, renderer = "Score explorer", "scores", "score_explorer", "renderScoreExplorer"
+    _esm = pages.widget_module(module, renderer)
     state = ("run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin")
 
-    run, score, ood = (t.Unicode().tag(sync=True) for _ in range(3))
+    run = t.Unicode().tag(sync=True)
+    score = t.Unicode().tag(sync=True)
+    ood = t.Unicode().tag(sync=True)
     temperature = t.Float(1.0, min=1e-3, max=1e4).tag(sync=True)
     epoch = t.Int(0, min=0, max=10**6).tag(sync=True)
     threshold = t.Float(None, allow_none=True).tag(sync=True)
@@ -49,13 +65,16 @@ class ScoreExplorer(Widget):
     target = t.Float(0.95, min=0.0, max=1.0).tag(sync=True)
     log_scale = t.Bool(False).tag(sync=True)
     bin = t.Int(None, allow_none=True, min=0, max=BINS - 1).tag(sync=True)
-    meta = t.Dict().tag(sync=True)
     logits = t.Bytes().tag(sync=True)
-    picture = t.Dict().tag(sync=True)  # the summary, where the logits stay in the kernel
 
-    def __init__(self, runs, **state):
+    def __init__(self, runs, *others, **state):
         runs = list(runs) if isinstance(runs, (list, tuple)) else [runs]
-        self._open(_of_runs(runs), state)
+        if others or not all(hasattr(run, "config") and hasattr(run, "logits") for run in runs):
+            raise TypeError(
+                "ScoreExplorer takes a trained run or a list of them; "
+                "for arrays of logits call ScoreExplorer.from_logits(id_logits, ood_logits)"
+            )
+        self._open(_data_of_runs(runs), state)
 
     @classmethod
     def from_logits(
@@ -66,15 +85,30 @@ class ScoreExplorer(Widget):
         classes=None,
         images=None,
         snapshots=None,
-        name="model",
-        id_name="ID",
-        score="msp",
+        name: str = "model",
+        id_name: str = "ID",
+        score: str = "msp",
         **state,
-    ):
-        """An explorer of any model's logits (N, C): of ID images, and of OOD ones as an array or {name: array}.
+    ) -> "ScoreExplorer":
+        """An explorer of the logits of any model.
 
-        labels (N,) of the ID images; classes, C names; images {set: uint8 (N, ch, H, W)} of every set; snapshots
-        {"epochs": (E,), set: (E, n, C)} of the first n images, to scrub through. Sets are `id_name` and the OOD names.
+        Parameters
+        ----------
+        id_logits : (N, C) array or tensor
+        ood_logits : (M, C) array or tensor, or {name: array} of several OOD sets
+        labels : (N,) class indices of the ID images, for the accuracy
+        classes : C names
+        images : {set: uint8 (N, channels, height, width)} of every set, to be seen when a bar is opened
+        snapshots : {"epochs": (E,), set: (E, n, C)}, logits of the first n images of every set during training
+        name : of the model
+        id_name : of the ID set in ``images`` and ``snapshots``; a single OOD set is called "OOD"
+        score : to begin with, a key of ``scores.SCORES``
+        **state : other traits to begin with
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit together, or logits are not finite.
         """
         oods = dict(ood_logits) if isinstance(ood_logits, dict) else {"OOD": ood_logits}
         track = _track(name, score, {id_name: id_logits} | oods, snapshots)
@@ -83,106 +117,91 @@ class ScoreExplorer(Widget):
         labels = None if labels is None else np.asarray(labels)
         if len(classes) != count or (labels is not None and labels.shape != (rows,)):
             raise ValueError(f"logits {rows, count} need {count} class names and {rows} labels")
-        for set_name, parts in track.logits.items():
-            if images is not None and len(images.get(set_name, ())) != len(parts[-1]):
-                raise ValueError(f"images[{set_name!r}] must be {len(parts[-1])} images, one for each row of logits")
+        for set_name, epochs in track.logits.items():
+            if images is not None and len(images.get(set_name, ())) != len(epochs[-1]):
+                raise ValueError(f"images[{set_name!r}] must be {len(epochs[-1])} images, one for each row of logits")
         self = cls.__new__(cls)
         self._open(Data([track], id_name, list(oods), classes, labels, images and images.get), state)
         return self
 
     def _open(self, data, state):
         self.data, first = data, data.tracks[0]
-        self.choices = {"run": [track.name for track in data.tracks], "score": list(scores.SCORES), "ood": data.oods}
+        self.choices = {
+            "run": [track.name for track in data.tracks],
+            "score": list(scores.SCORES),
+            "ood": data.ood_names,
+        }
+        k = data.thin(BUDGET)
         meta, blob = data.pack()
-        meta |= {"scores": SCORE_LABELS, "in_kernel": (in_kernel := data.bytes > BUDGET)}
-        defaults = {"run": first.name, "score": first.score, "ood": data.oods[0], "epoch": first.epochs[-1]}
-        Widget.__init__(self, **defaults | state, meta=meta, logits=b"" if in_kernel else blob)
-        self.on_msg(self._answer)
+        meta |= {"scores": SCORE_LABELS} | self.about_state()
+        if k > 1:
+            meta["note"] = f"One image in {k} is taken, so that the browser can hold the logits."
+        defaults = {"run": first.name, "score": first.score, "ood": data.ood_names[0], "epoch": first.epochs[-1]}
+        super().__init__(**defaults | state, meta=meta, logits=blob)
+        self.on_msg(self._send_images)
         self.observe(self._follow_target, ("run", "score"))
-        if in_kernel:
-            self.observe(self._send_picture, self.state)
-            self._send_picture()
 
     @property
-    def summary(self):
-        """The numbers of the current state; see `summary.compute`."""
+    def summary(self) -> dict:
+        """The numbers of the current state; see ``explorer_state.compute``."""
         return compute(self.current(), self.data)
 
     def _follow_target(self, _):
-        self.threshold = None  # a threshold is in its score's unit
+        self.threshold = None  # it was in units of the old score
 
-    def _send_picture(self, _=None):
-        self.picture = self.summary
+    def _send_images(self, _, message, buffers):
+        known = {self.data.id_name, *self.data.ood_names}
+        requested = [(name, indices) for name, indices in message["sets"] if name in known]
+        pixels = [self.data.tiles(name, indices) for name, indices in requested]
+        sets = [[name, indices, [p.shape[2], p.shape[1]]] for (name, indices), p in zip(requested, pixels)]
+        self.send({"kind": "images", "sets": sets}, [p.tobytes() for p in pixels])
 
-    def _answer(self, _, message, buffers):
-        asked = [(name, indices) for name, indices in message["sets"] if name in (self.data.id, *self.data.oods)]
-        pixels = [self.data.tiles(name, indices) for name, indices in asked]
-        self.send(
-            {
-                "kind": "images",
-                "sets": [[name, indices, [p.shape[2], p.shape[1]]] for (name, indices), p in zip(asked, pixels)],
-            },
-            [p.tobytes() for p in pixels],
-        )
-
-    def for_page(self):
-        k, data = self.data.thinned(BUDGET)
-        meta, blob = data.pack()
-        meta["scores"], sprites = SCORE_LABELS, {}
-        if data.images:
-            meta["tiles"], sprites = pages.sprites(data)
-        if k > 1:
-            meta["note"] = f"This page carries one image in {k}, to stay small."
-        return {"constants": {"meta": meta}, "buffers": {"logits": pages.text(blob)}, "sprites": sprites}
+    def for_page(self) -> dict:
+        meta, sheets = self.meta, {}
+        if self.data.images:
+            places, sheets = pages.sprites(self.data)
+            meta = meta | {"tiles": places}
+        buffers = {"logits": pages.to_base64(self.logits)}
+        return {"constants": {"meta": meta}, "buffers": buffers, "sprites": sheets}
 
     def static(self):
-        """A Matplotlib figure of the current state."""
-        return stills.explorer(self.current(), self.data, SCORE_LABELS[self.score], self.finding())
+        return static_figures.score_explorer(self.current(), self.data, SCORE_LABELS[self.score], self.finding())
 
-    def finding(self):
-        """What is seen, in one sentence."""
+    def finding(self) -> str:
         view = self.summary
-        accepted = [f"{100 * a / n:.1f} %" for a, n in zip(view["accepted"], view["sizes"])]
+        id_share, ood_share = (format_percent(a / n) for a, n in zip(view["accepted"], view["sizes"]))
         return (
-            f"{self.run}, {SCORE_LABELS[self.score]}: at threshold {said(view['threshold'])}, {accepted[0]} of ID and "
-            f"{accepted[1]} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, "
-            f"FPR95 ({self.positive.upper()} positive) {100 * view['metrics']['fpr95']:.1f} %."
+            f"{self.run}, {SCORE_LABELS[self.score]}: at threshold {format_score(view['threshold'])}, {id_share} of ID "
+            f"and {ood_share} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, "
+            f"FPR95 ({self.positive.upper()} positive) {format_percent(view['metrics']['fpr95'])}."
         )
 
 
 def _track(name, score, logits, snapshots=None):
-    """A Track of final logits and of earlier snapshots, the last of which is the final network itself."""
-    final = {key: half(values, key) for key, values in logits.items()}
-    if len({values.shape[1] for values in final.values()}) > 1:
-        raise ValueError(f"all sets need as many classes: { ({key: v.shape[1] for key, v in final.items()}) }")
+    """A Track of snapshots and the final logits; the last snapshot is that of the final network itself."""
+    final = {key: to_float16(values, key) for key, values in logits.items()}
+    if len({z.shape[1] for z in final.values()}) > 1:
+        raise ValueError(f"all sets need as many classes: { {key: z.shape[1] for key, z in final.items()} }")
     if not snapshots or len(snapshots["epochs"]) == 0:
-        return Track(name, score, [0], {key: [values] for key, values in final.items()})
-    epochs = [int(e) for e in snapshots["epochs"]]
-    return Track(
-        name,
-        score,
-        epochs,
-        {key: [*(half(part, key) for part in snapshots[key][:-1]), values] for key, values in final.items()},
-    )
+        return Track(name, score, [0], {key: [z] for key, z in final.items()})
+    early = {key: [to_float16(z, key) for z in snapshots[key][:-1]] for key in final}
+    return Track(name, score, [int(e) for e in snapshots["epochs"]], {key: [*early[key], final[key]] for key in final})
 
 
-def _of_runs(runs):
-    first, names = runs[0], ("test", *runs[0].config.ood)
+def _data_of_runs(runs):
+    first, oods = runs[0], list(runs[0].config.ood)
     if len({(r.config.data, r.config.known, r.config.fold, r.config.ood) for r in runs}) > 1:
         raise ValueError("the runs of one explorer must share data, known classes, fold and OOD sets")
     labels = [run.label for run in runs]
-    labels = [
-        label if labels.count(label) == 1 else f"{label}, seed {run.config.seed}" for label, run in zip(labels, runs)
-    ]
-    tracks = [
-        _track(label, run.config.recipe.score, {name: run.logits[name] for name in names}, run.snapshots)
-        for label, run in zip(labels, runs)
-    ]
-    images = {}
+    tracks, images = [], {}
+    for run in runs:
+        name = run.label if labels.count(run.label) == 1 else f"{run.label}, seed {run.config.seed}"
+        logits = {key: run.logits[key] for key in ("test", *oods)}
+        tracks.append(_track(name, run.config.recipe.score, logits, run.snapshots))
 
-    def of_set(name):
+    def images_of(name):
         if name not in images:
             images[name] = first.images(name)
         return images[name]
 
-    return Data(tracks, "test", list(names[1:]), list(first.classes), first.labels["test"], of_set)
+    return Data(tracks, "test", oods, list(first.classes), first.labels["test"], images_of)

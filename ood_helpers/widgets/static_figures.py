@@ -1,123 +1,121 @@
-"""Still pictures of the widgets' states, for readers who have no kernel and for print."""
+"""Matplotlib figures of the widgets' states, for readers without a kernel and for print."""
 
+import functools
 import io
 import textwrap
 
+import matplotlib.style
 import numpy as np
+from matplotlib.figure import Figure
 
 from .. import plots
-from . import explorer_state as summary
+from . import explorer_state
+from .explorer_data import BINS, Data
+
+SHADES = "cividis"  # of the playground
+CLASS_MARKERS = (("o", "#ffffff", "#111111"), ("s", "#111111", "#ffffff"), ("^", "#56b4e9", "#111111"))  # face, edge
 
 
-def _figure(size, columns, ratios=None, rows=1):
-    from matplotlib.figure import Figure
+def in_style(draw):
+    """Let ``draw`` run in the project's style, without changing that of the caller."""
 
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, width_ratios=ratios)
-
-
-def styled(draw):
-    """Let `draw` run in the project's style, without changing anyone else's."""
-
-    def styled_draw(*arguments):
-        import matplotlib.style
-
+    @functools.wraps(draw)
+    def draw_in_style(*arguments):
         with matplotlib.style.context("ood_helpers.figures"):
             return draw(*arguments)
 
-    return styled_draw
+    return draw_in_style
 
 
-def _title(figure, title):
-    lines = textwrap.wrap(title, int(14 * figure.get_figwidth()))
+def _add_title(figure, title):
+    # A number and its percent sign stay on one line.
+    lines = textwrap.wrap(title.replace(" %", "\u00a0%"), int(14 * figure.get_figwidth()))
     figure.suptitle("\n".join(plots.plain_text(line, 200) for line in lines), fontsize=9)
 
 
-def png(figure):
+def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
     return buffer.getvalue()
 
 
-@styled
-def explorer(state, data, score, title):
-    """The score explorer's state: histogram, ROC and precision-recall with the working point."""
-    view, (_, _, ready) = summary.compute(state, data), summary.prepare(state, data)
-    figure, axes = _figure((9.5, 3.0), 3, (2.2, 1, 1))
-    values = [summary.shown(state["score"], ranks) for ranks in ready["ranks"]]
-    plots.histogram(
-        axes[0],
-        values[0],
-        {state["ood"]: values[1]},
-        view["threshold"],
-        summary.BINS,
-        score,
-        (view["low"], view["high"]),
-    )
+@in_style
+def score_explorer(state: dict, data: Data, score_label: str, title: str) -> Figure:
+    """Histograms, ROC and precision-recall curve, with the threshold of the state on each."""
+    figure = Figure(figsize=(9.5, 3.0), layout="constrained")
+    histogram, roc, pr = figure.subplots(1, 3, width_ratios=(2.2, 1, 1))
+    view, positive = explorer_state.compute(state, data), state["positive"]
+    keys = [
+        explorer_state.sort_key(z, state["score"], state["temperature"])
+        for z in explorer_state.current_logits(state, data)
+    ]
+    id_scores, ood_scores = (explorer_state.to_score(state["score"], k) for k in keys)
+    limits = view["low"], view["high"]
+    plots.histogram(histogram, id_scores, {state["ood"]: ood_scores}, view["threshold"], BINS, score_label, limits)
     if state["log_scale"]:
-        axes[0].set(yscale="log", ylim=(None, 1))
-    pair, positive = {state["ood"]: ready["ranks"]}, state["positive"]
-    accepted = np.array(view["accepted"]) / view["sizes"]
-    tpr, fpr = accepted if positive == "id" else 1 - accepted[::-1]
-    found = np.array(view["accepted"] if positive == "id" else np.subtract(view["sizes"], view["accepted"])[::-1])
-    plots.roc(axes[1], pair, positive).plot(fpr, tpr, "o", markerfacecolor="white", color="black")
-    plots.pr(axes[2], pair, positive)
-    if found.sum():
-        axes[2].plot(tpr, found[0] / found.sum(), "o", markerfacecolor="white", color="black")
-    for ax, name in zip(axes[1:], ("ROC", "Precision and recall")):
+        histogram.set(yscale="log", ylim=(None, 1))
+    accepted, sizes = np.array(view["accepted"]), np.array(view["sizes"])
+    true_positives, false_positives = accepted if positive == "id" else (sizes - accepted)[::-1]
+    n_positive, n_negative = sizes if positive == "id" else sizes[::-1]
+    dot = {"marker": "o", "markerfacecolor": "white", "color": "black"}
+    pair = {state["ood"]: keys}
+    plots.roc(roc, pair, positive).plot(false_positives / n_negative, true_positives / n_positive, **dot)
+    plots.pr(pr, pair, positive)
+    if true_positives + false_positives:
+        pr.plot(true_positives / n_positive, true_positives / (true_positives + false_positives), **dot)
+    for ax, name in ((roc, "ROC"), (pr, "Precision and recall")):
         ax.get_legend().remove()
         ax.set_title(name)
-    _title(figure, title)
+    _add_title(figure, title)
     return figure
 
 
-@styled
-def norm(view, classes, target, title):
-    """The norm explorer's state: logits, softmax, and the step that training would take."""
-    figure, axes = _figure((9.5, 2.6), 3)
-    rows = {
+@in_style
+def norm_explorer(view: dict, classes: list[str], target: int, title: str) -> Figure:
+    """Logits, softmax, and the step that training would take."""
+    figure = Figure(figsize=(9.5, 2.6), layout="constrained")
+    panels = {
         "Logits z": view["z"],
         "Softmax of z": view["probabilities"],
         "Step −∂loss/∂z": np.negative(view["gradient"]),
     }
-    for ax, (name, values) in zip(axes, rows.items()):
+    for ax, (name, values) in zip(figure.subplots(1, 3), panels.items()):
         for k, value in enumerate(values):
             look = {"color": plots.ID} if k == target else {"color": "0.6", "hatch": "//"}
             ax.bar(k, value, edgecolor="white", **look)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_xticks(range(len(classes)), [plots.plain_text(c, 10) for c in classes])
         ax.set_title(name)
-    _title(figure, title)
+    _add_title(figure, title)
     return figure
 
 
-@styled
-def playground(across, up, values, said, ends, points, labels, classes, point, title):
-    """The playground's state: values (Y, X) of what is `said`, the training points, and the point asked about.
+@in_style
+def playground(grid, label: str, limits, clouds: dict, point, title: str) -> Figure:
+    """A map of the plane, the training points, and the point whose prediction is shown.
 
-    Colours and markers are those of static/playground.js.
+    Parameters
+    ----------
+    grid : (x, y, values) of shapes (X,), (Y,), (Y, X)
+    label : what the values are
+    limits : least and largest value of the colours, None for those of the values
+    clouds : {class: points (n, 2)}
+    point : (x, y)
+    title : the figure's title
     """
-    figure, ax = _figure((6.4, 4.2), 1)
+    x, y, values = grid
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    ax = figure.subplots()
     shades = ax.pcolormesh(
-        across, up, values, cmap="cividis", vmin=ends[0], vmax=ends[1], shading="gouraud", rasterized=True
+        x, y, values, cmap=SHADES, vmin=limits[0], vmax=limits[1], shading="gouraud", rasterized=True
     )
-    figure.colorbar(shades, ax=ax, label=said)
-    for k, (marker, face, edge) in enumerate(
-        (("o", "white", "#111111"), ("s", "#111111", "white"), ("^", "#56b4e9", "#111111"))
-    ):
-        ax.plot(
-            *points[labels == k].T,
-            linestyle="none",
-            marker=marker,
-            color=face,
-            markersize=5,
-            markeredgecolor=edge,
-            markeredgewidth=0.6,
-            label=classes[k],
-        )
-    ax.set(aspect="equal", xlim=(across[0], across[-1]), ylim=(up[0], up[-1]))
+    figure.colorbar(shades, ax=ax, label=label.lower())
+    for (marker, face, edge), (name, points) in zip(CLASS_MARKERS, clouds.items()):
+        look = {"marker": marker, "color": face, "markeredgecolor": edge, "markersize": 5, "markeredgewidth": 0.6}
+        ax.plot(*points.T, linestyle="none", label=name, **look)
+    ax.set(aspect="equal", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     ax.legend(loc="upper left", frameon=True, facecolor="0.85")
-    ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3)
-    ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.2)
-    _title(figure, title)
+    for color, width in (("white", 3), ("black", 1.2)):  # a ring that is seen on any colour
+        ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor=color, markeredgewidth=width)
+    _add_title(figure, title)
     return figure

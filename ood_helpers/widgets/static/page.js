@@ -1,82 +1,115 @@
-// A page without a kernel: each widget's view on a small stand-in for its model. The state lives in the address.
+// A page without a kernel: each widget's view with a small stand-in for its model. The state is in the address.
 import { h } from "./view.js";
 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 
-function standIn({ traits, constants, buffers, sprites }, changed) {
-  const values = { ...traits, ...constants, alone: true }, listeners = new Map();
+/** What anywidget's model offers, without a kernel; `changed(name, value)` is called after every change. */
+function createModel({ traits, constants, buffers, sprites }, changed) {
+  const values = { ...traits, ...constants, standalone: true };
   for (const [name, base64] of Object.entries(buffers ?? {})) values[name] = new DataView(bytesOf(base64).buffer);
-  const tell = (event, ...rest) => [...(listeners.get(event) ?? [])].forEach((listener) => listener(...rest));
+  const listeners = new Map();
+  const emit = (event, ...rest) => [...(listeners.get(event) ?? [])].forEach((listener) => listener(...rest));
   const sheets = {};
-  const pixelsOf = (set) => sheets[set] ??= (async () => {
-    const image = new Image();
-    image.src = `data:image/jpeg;base64,${sprites[set].jpeg}`;
-    await image.decode();
-    const canvas = h("canvas", { width: image.width, height: image.height }), pen = canvas.getContext("2d", { willReadFrequently: true });
-    pen.drawImage(image, 0, 0);
-    return pen;
-  })();
+  const openSheet = (set) => (sheets[set] ??= decode(sprites[set].jpeg));
   return {
     get: (name) => values[name],
     set(name, value) {
       if (values[name] === value) return;
       values[name] = value;
-      tell(`change:${name}`);
+      emit(`change:${name}`);
       changed(name, value);
     },
     save_changes() {},
-    on(event, listener) { listeners.set(event, (listeners.get(event) ?? new Set()).add(listener)); },
-    off(event, listener) { listeners.get(event)?.delete(listener); },
-    async send(message) { // the kernel's part: the pixels of some images
-      const places = values.meta.tiles, answer = [], pixels = [];
+    on(event, listener) {
+      listeners.set(event, (listeners.get(event) ?? new Set()).add(listener));
+    },
+    off(event, listener) {
+      listeners.get(event)?.delete(listener);
+    },
+    // The kernel's part: the pixels of some images.
+    async send(message) {
+      const sets = [];
+      const pixels = [];
       for (const [set, indices] of message.sets) {
-        const pen = await pixelsOf(set), { size: [w, t], columns } = sprites[set], all = new Uint8Array(indices.length * w * t * 4);
+        const pen = await openSheet(set);
+        const { size, columns } = sprites[set];
+        const [width, height] = size;
+        const all = new Uint8Array(indices.length * width * height * 4);
         indices.forEach((index, k) => {
-          const at = places[set][index];
-          all.set(pen.getImageData((at % columns) * w, Math.floor(at / columns) * t, w, t).data, k * w * t * 4);
+          const at = values.meta.tiles[set][index];
+          const [x, y] = [(at % columns) * width, Math.floor(at / columns) * height];
+          all.set(pen.getImageData(x, y, width, height).data, k * width * height * 4);
         });
-        answer.push([set, indices, [w, t]]);
+        sets.push([set, indices, size]);
         pixels.push(new DataView(all.buffer));
       }
-      tell("msg:custom", { kind: "images", sets: answer }, pixels);
+      emit("msg:custom", { kind: "images", sets }, pixels);
     },
   };
 }
 
-const fits = (value, { among, between, none }) => (among ? among.includes(value)
-  : value === null ? none : typeof value === "number" && value >= between[0] && value <= between[1]);
+async function decode(jpeg) {
+  const image = new Image();
+  image.src = `data:image/jpeg;base64,${jpeg}`;
+  await image.decode();
+  const canvas = h("canvas", { width: image.width, height: image.height });
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.drawImage(image, 0, 0);
+  return pen;
+}
+
+function isAllowed(value, { among, between, none }) {
+  if (among) return among.includes(value);
+  if (value === null) return none;
+  return typeof value === "number" && value >= between[0] && value <= between[1];
+}
 
 /** #score=energy&1.run=... : what differs from the saved state; a name before a dot is the widget's number. */
 function readAddress(entries, models) {
   for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
-    const [, place, name] = /^(?:(\d+)\.)?(\w+)$/.exec(key) ?? [], entry = entries[place ?? 0];
+    const [, place, name] = /^(?:(\d+)\.)?(\w+)$/.exec(key) ?? [];
+    const entry = entries[place ?? 0];
     if (!entry || !Object.hasOwn(entry.traits, name)) continue;
     let value = text;
-    if (typeof entry.traits[name] !== "string") try { value = JSON.parse(text); } catch { continue; }
-    if (fits(value, entry.allowed[name])) models[place ?? 0].set(name, value);
+    if (typeof entry.traits[name] !== "string") {
+      try {
+        value = JSON.parse(text);
+      } catch {
+        continue;
+      }
+    }
+    if (isAllowed(value, entry.constants.meta.allowed[name])) models[place ?? 0].set(name, value);
   }
 }
 
 function writeAddress(entries, models) {
   const parts = new URLSearchParams();
-  entries.forEach(({ traits }, k) => Object.entries(traits).forEach(([name, first]) => {
-    const value = models[k].get(name);
-    if (value !== first) parts.set(k ? `${k}.${name}` : name, typeof value === "string" ? value : JSON.stringify(value));
-  }));
+  entries.forEach(({ traits }, k) => {
+    for (const [name, first] of Object.entries(traits)) {
+      const value = models[k].get(name);
+      if (value === first) continue;
+      parts.set(k ? `${k}.${name}` : name, typeof value === "string" ? value : JSON.stringify(value));
+    }
+  });
   history.replaceState(null, "", `#${parts}`);
 }
 
 export function openPage(renderers) {
-  const entries = JSON.parse(document.getElementById("ood-data").textContent), place = document.getElementById("ood-widgets");
+  const entries = JSON.parse(document.getElementById("ood-data").textContent);
+  const place = document.getElementById("ood-widgets");
   let timer = 0;
-  const models = entries.map((entry, k) => standIn(entry, (name, value) => {
-    entries.forEach(({ links }, j) => links.forEach(([other, shared]) => {
-      if (shared === name && j === k) models[other].set(name, value);
-      if (shared === name && other === k) models[j].set(name, value);
-    }));
-    clearTimeout(timer);
-    timer = setTimeout(writeAddress, 250, entries, models);
-  }));
+  const models = entries.map((entry, k) =>
+    createModel(entry, (name, value) => {
+      entries.forEach(({ links }, j) =>
+        links.forEach(([other, shared]) => {
+          if (shared === name && j === k) models[other].set(name, value);
+          if (shared === name && other === k) models[j].set(name, value);
+        }),
+      );
+      clearTimeout(timer);
+      timer = setTimeout(writeAddress, 250, entries, models);
+    }),
+  );
   readAddress(entries, models);
   addEventListener("hashchange", () => readAddress(entries, models));
   entries.forEach(({ renderer }, k) => {
