@@ -8,8 +8,8 @@ export DATA DEVICE OOD_DATA
 
 VENV := .venv
 PY   := $(VENV)/bin/python
-# These measure how fast a page answers, and so run alone.
-BROWSER := tests/widgets/test_browser.py
+# These wait for a browser, and so run alone.
+BROWSER := tests/widgets/test_browser.py tests/widgets/test_jupyterlab.py
 # The first file that is newer than the tests' last success.
 CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml CITATION.cff .ci \
 	-newer $(VENV)/tested -not -path '*/__pycache__*' -not -path '*/.*_checkpoints*' 2>/dev/null | head -n 1)
@@ -44,7 +44,7 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 test-long: $(VENV)/installed
 	$(PY) tests/long_report.py tests/project/test_reliability.py tests/core/test_losses.py tests/core/test_scores.py \
 	  tests/core/test_metrics.py tests/core/test_kernels.py tests/data/test_sets.py tests/core/test_config.py \
-	  tests/project/test_other_images.py
+	  tests/project/test_other_images.py tests/widgets/test_timing.py
 
 # Made from the notebooks as they are, with their outputs; anew only where something is newer than what was made.
 SOURCES = $(wildcard notebooks/*.ipynb $(shell find ood_helpers -name "*.py" -o -path "*/static/*" 2>/dev/null) figures/digits/*.html)

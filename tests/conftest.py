@@ -22,7 +22,7 @@ hypothesis.settings.load_profile("long" if os.environ.get("OOD_LONG") else "ood"
 
 collect_ignore = ["project/fuzz.py"]  # it needs atheris, which make test-long only uses where it is
 if not os.environ.get("OOD_LONG"):
-    collect_ignore.append("project/test_other_images.py")
+    collect_ignore += ["project/test_other_images.py", "widgets/test_timing.py"]
 
 
 @pytest.hookimpl(hookwrapper=True)

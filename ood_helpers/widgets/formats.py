@@ -1,17 +1,16 @@
-"""Numbers in sentences; static/view.js formats them in the same way, and a test compares the sentences."""
+"""Numbers in sentences; static/view.js formats them in the same way, and a test compares the two."""
 
 import math
+from decimal import ROUND_HALF_UP, Decimal
 
-import numpy as np
 
-
-def format_fixed(value: float, digits: int) -> str:
-    """A number with ``digits`` decimals and a typographic minus sign.
+def format_fixed(value: float, digits: int = 3) -> str:
+    """A number with ``digits`` decimals and a typographic minus sign; a tie is rounded away from 0.
 
     >>> format_fixed(-1.25, 1)
-    '−1.2'
+    '−1.3'
     """
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)}".replace("-", "−")
 
 
 def format_percent(share: float) -> str:
@@ -20,7 +19,7 @@ def format_percent(share: float) -> str:
     >>> format_percent(0.953)
     '95.3 %'
     """
-    return f"{100 * share:.1f} %"
+    return f"{format_fixed(100 * share, 1)} %"
 
 
 def format_score(value: float) -> str:
@@ -42,5 +41,5 @@ def format_signed(value: float) -> str:
     """
     if abs(value) < 5e-7:
         return "0"
-    digits = np.format_float_positional(abs(value), precision=2, fractional=False, trim="k", min_digits=2)
-    return f"{'−' if value < 0 else '+'}{digits.rstrip('.')}"
+    exponent = int(f"{abs(value):.1e}".partition("e")[2])
+    return f"{'−' if value < 0 else '+'}{format_fixed(abs(value), max(0, 1 - exponent))}"

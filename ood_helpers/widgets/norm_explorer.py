@@ -102,7 +102,7 @@ class NormExplorer(Widget):
         return (
             f"{losses.recipe(self.loss).label}, norm {format_fixed(self.norm, 1)}, {format_fixed(self.angle, 0)}° from "
             f"{name}: softmax gives {name} {format_percent(view['probabilities'][target])}. "
-            f"The loss, {format_fixed(view['loss'], 3)}, {effect}.{margin}"
+            f"The loss, {format_fixed(view['loss'])}, {effect}.{margin}"
         )
 
 

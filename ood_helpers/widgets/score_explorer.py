@@ -9,7 +9,7 @@ from . import static_figures
 from .base import Widget
 from .explorer_data import BINS, Data, Track, to_float16
 from .explorer_state import compute
-from .formats import format_percent, format_score
+from .formats import format_fixed, format_percent, format_score
 
 SCORE_LABELS = {
     "msp": "MSP (top probability)",
@@ -172,7 +172,7 @@ class ScoreExplorer(Widget):
         id_share, ood_share = (format_percent(a / n) for a, n in zip(view["accepted"], view["sizes"]))
         return (
             f"{self.run}, {SCORE_LABELS[self.score]}: at threshold {format_score(view['threshold'])}, {id_share} of ID "
-            f"and {ood_share} of {self.ood} are accepted; AUROC {view['metrics']['auroc']:.3f}, "
+            f"and {ood_share} of {self.ood} are accepted; AUROC {format_fixed(view['metrics']['auroc'])}, "
             f"FPR95 ({self.positive.upper()} positive) {format_percent(view['metrics']['fpr95'])}."
         )
 

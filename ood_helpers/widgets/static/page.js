@@ -65,8 +65,8 @@ function isAllowed(value, { among, between, none }) {
 }
 
 /** #score=energy&1.run=... : what differs from the saved state; a name before a dot is the widget's number. */
-function readAddress(entries, models) {
-  for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
+function readAddress(entries, models, url) {
+  for (const [key, text] of new URLSearchParams(new URL(url).hash.slice(1))) {
     const [, place, name] = /^(?:(\d+)\.)?(\w+)$/.exec(key) ?? [];
     const entry = entries[place ?? 0];
     if (!entry || !Object.hasOwn(entry.traits, name)) continue;
@@ -110,8 +110,9 @@ export function openPage(renderers) {
       timer = setTimeout(writeAddress, 250, entries, models);
     }),
   );
-  readAddress(entries, models);
-  addEventListener("hashchange", () => readAddress(entries, models));
+  readAddress(entries, models, location.href);
+  // The event's own address: the present one may have been rewritten since by writeAddress.
+  addEventListener("hashchange", (event) => readAddress(entries, models, event.newURL));
   entries.forEach(({ renderer }, k) => {
     const el = h("div");
     place.append(el);

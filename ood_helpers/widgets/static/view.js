@@ -307,7 +307,7 @@ export function bars(context, look, axis, edges, id, ood, base) {
 
 export const formatFixed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
 
-export const formatPercent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+export const formatPercent = (share, digits = 1) => `${formatFixed(100 * share, digits)} %`;
 
 /** Three decimals: fewer if the number is large, more if three would round a probability up to 1. */
 export function formatScore(value) {
