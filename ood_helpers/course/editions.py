@@ -21,23 +21,27 @@ class Book:
 
     @property
     def stem(self) -> str:
+        """Name of the file without its suffix."""
         return self.path.stem
 
     @property
     def cells(self) -> list[Any]:
+        """All cells, with their outputs."""
         return self.notebook.cells
 
     @property
     def title(self) -> str:
+        """The heading, in Markdown."""
         return self.cells[0].source.split("\n\n")[0].removeprefix("# ")
 
     @property
     def question(self) -> str:
+        """The paragraph that follows the heading, in Markdown, without the word Question."""
         return self.cells[0].source.split("\n\n")[1].removeprefix("**Question.** ")
 
 
 def books(directory: str | Path | None = None) -> list[Book]:
-    """The notebooks of a folder, by default ``notebooks/``, in order; ValueError if there are none."""
+    """Read the notebooks of a folder, by default ``notebooks/``, in order; ValueError if there are none."""
     import nbformat
 
     directory = Path(directory or root() / "notebooks")

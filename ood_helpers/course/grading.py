@@ -10,6 +10,7 @@ import copy
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ class Hint(Exception):
     """The answer is not right yet; the message helps the student to go on."""
 
 
-def call(answer: Callable, *inputs: object, forbidden: Collection[str] = ("ood_helpers",)) -> object:
+def call(answer: Callable, *inputs: object, forbidden: Collection[str] = ("ood_helpers",)) -> Any:
     """Call a student's function with copies of ``inputs`` and return its result.
 
     Parameters
@@ -33,7 +34,7 @@ def call(answer: Callable, *inputs: object, forbidden: Collection[str] = ("ood_h
 
     Returns
     -------
-    object
+    Any
         What the function returned.
 
     Raises
@@ -70,7 +71,7 @@ def call(answer: Callable, *inputs: object, forbidden: Collection[str] = ("ood_h
     return result
 
 
-def compare(result: object, expected: ArrayLike, mistakes: Mapping[str, ArrayLike], otherwise: str) -> None:
+def compare(result: Any, expected: ArrayLike, mistakes: Mapping[str, ArrayLike], otherwise: str) -> None:
     """Compare numbers with the expected ones and recognise common mistakes.
 
     Parameters
@@ -110,7 +111,7 @@ def compare(result: object, expected: ArrayLike, mistakes: Mapping[str, ArrayLik
     raise Hint(otherwise)
 
 
-def check_predictions(answer: object, measured: Mapping[str, str], advice: str) -> None:
+def check_predictions(answer: Any, measured: Mapping[str, str], advice: str) -> None:
     """Compare a student's predictions, one word a line, with what was measured.
 
     Parameters
@@ -160,5 +161,5 @@ def softmax(z: NDArray) -> NDArray:
 def random_logits(
     random: np.random.Generator, rows: int = 40, classes: int = 6, scale: float = 3.0
 ) -> tuple[NDArray, NDArray]:
-    """Normal logits (rows, classes) with standard deviation ``scale``, and uniform labels (rows,)."""
+    """Draw normal logits (rows, classes) with standard deviation ``scale``, and uniform labels (rows,)."""
     return random.normal(0, scale, (rows, classes)), random.integers(classes, size=rows)

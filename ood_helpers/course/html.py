@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, Template
+from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from mistune import import_plugin
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -22,9 +22,9 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-sr
 
 
 def formula(latex: str, display: bool) -> str:
-    """MathML of a formula, which browsers draw without a script.
+    r"""Convert a LaTeX formula to MathML, which browsers draw without a script.
 
-    >>> formula("s^2", display=False)[:41], "\\arg" in formula(r"\\arg\\max", False)
+    >>> formula("s^2", display=False)[:41], r"\arg" in formula(r"\arg\max", False)
     ('<math xmlns="http://www.w3.org/1998/Math/', False)
     """
     from latex2mathml.converter import convert
@@ -52,17 +52,17 @@ class _Renderer(IPythonRenderer):
 
 
 def markdown(source: str) -> Markup:
-    """HTML of a notebook's Markdown; HTML in it is escaped.
+    r"""Convert a notebook's Markdown to HTML; HTML in it is escaped.
 
     >>> markdown("[next](02_growing_logit_norms.ipynb)")
-    Markup('<p><a href="02_growing_logit_norms.html">next</a></p>\\n')
+    Markup('<p><a href="02_growing_logit_norms.html">next</a></p>\n')
     """
     renderer = _Renderer(exclude_anchor_links=True)
     return Markup(MarkdownWithMath(renderer, plugins=[import_plugin("table")]).render(source))
 
 
 def highlight(source: str) -> Markup:
-    """Python code with a ``span`` for each kind of token."""
+    """Convert Python code to HTML, with a ``span`` for each token."""
     import pygments
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
@@ -71,22 +71,22 @@ def highlight(source: str) -> Markup:
 
 
 @cache
-def template() -> Template:
-    """The Jinja template, whose macros ``page``, ``slides`` and ``contents`` give the body of a document."""
+def template() -> Any:
+    """Load the Jinja template; its macros ``page``, ``slides`` and ``contents`` give the body of a document."""
     environment = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True)
     environment.filters |= {"markdown": markdown, "highlight": highlight}
-    return environment.get_template("course.html.j2")
+    return environment.get_template("course.html.j2").module
 
 
 def document(title: str, body: str, script: str = "", kind: str = "page") -> str:
-    """A page of the site: ``body`` with the course's style, and a policy that allows ``script`` and nothing else."""
+    """Return a page: ``body`` with the course's style, and a policy that allows ``script`` and nothing else."""
     style = (STATIC / "course.css").read_text(encoding="utf-8")
     ending = f"\n<script>{script}</script>" if script else ""
     return pages.document(title, f"{body}{ending}", style, POLICY + pages.csp_hash(script), kind)
 
 
 def tags(cell: Any) -> set[str]:
-    """The tags of a cell."""
+    """Return the tags of a cell."""
     return set(cell.metadata.get("tags", ()))
 
 

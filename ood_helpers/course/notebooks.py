@@ -154,7 +154,7 @@ def _failure(path: Path, running: list[Any], reason: str) -> ValueError:
 
 
 def _clean(book: Any) -> str:
-    """The notebook as text, without outputs that differ from run to run or need a kernel."""
+    """Return the notebook as text, without outputs that differ from run to run or need a kernel."""
     import nbformat
 
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -178,7 +178,7 @@ def _is_readable(output: Any) -> bool:
 
 
 def _quantize(png: str) -> str:
-    """An opaque picture (base64) in 256 colours: a third of the size; ``figures/`` has it in full colour."""
+    """Return an opaque picture (base64) in 256 colours, a third of the size; ``figures/`` has it in full colour."""
     from PIL import Image
 
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()

@@ -69,7 +69,7 @@ def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None
             deck.append(Output(html=markdown(block.source)))
         elif block.kind == "markdown" and "questions" not in block.tags:
             deck += [Output(html=markdown(lead)) for lead in _leads(block.source)]
-    body = template().module.slides(deck, explorers)
+    body = template().slides(deck, explorers)
     return document(book.title, body, (STATIC / "slides.js").read_text(encoding="utf-8"), "slides")
 
 
@@ -82,7 +82,7 @@ def _leads(source: str) -> Iterator[str]:
 
 
 def address(states: list[dict[str, Any]], runs: list[str]) -> tuple[str, str]:
-    """The page that shows saved explorers, and the part of its address after # that opens it in their state.
+    """Return the page that shows saved explorers, and the part of its address after # that opens it in their state.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _same_run(one: str, other: str) -> bool:
 
 
 def live_explorers(runs: str | Path | None = None) -> Live:
-    """The explorers of the site, from saved runs; what is missing is trained."""
+    """Return the explorers of the site, from saved runs; missing ones are trained."""
     from ..config import Config
     from ..sweeps import fit_all, lesson
     from ..widgets import NormExplorer, Playground, ScoreExplorer, link
@@ -168,11 +168,11 @@ def site(
         return Explorer(live[page][0], f"{page}.html#{fragment}")
 
     for before, book, after in zip([None, *all_books], all_books, [*all_books[1:], None]):
-        body = template().module.page(book, before, after, list(blocks(book.cells)), explorers)
+        body = template().page(book, before, after, list(blocks(book.cells)), explorers)
         (target / f"{book.stem}.html").write_text(document(book.title, body), encoding="utf-8")
         (target / f"{book.stem}_slides.html").write_text(slides(book, explorers), encoding="utf-8")
     titles = {name: title for name, (title, _) in live.items()}
     index = target / "index.html"
-    index.write_text(document(TITLE, template().module.contents(TITLE, all_books, titles)), encoding="utf-8")
+    index.write_text(document(TITLE, template().contents(TITLE, all_books, titles)), encoding="utf-8")
     print(f"{len(all_books)} notebooks and {len(live)} explorers as pages: open {index}")
     return index

@@ -69,7 +69,7 @@ def test_tables_and_results_are_shown_and_printed_text_is_text():
     first, second, third = html.outputs(cell)
     assert "<math" in first.html and "<table><tr>" in second.html and 'class="wide"' in second.html
     assert third.text == "42"
-    shown = html.template().module.show(html.Output(text="<img src=x>"), None, False)
+    shown = html.template().show(html.Output(text="<img src=x>"), None, False)
     assert "<img" not in shown and "&lt;img" in shown
 
 

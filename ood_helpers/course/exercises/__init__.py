@@ -5,6 +5,8 @@ They stand at the end of each notebook, with their solutions in cells tagged ``s
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..grading import Hint
@@ -14,7 +16,7 @@ _ALL = (*losses.EXERCISES, *distances.EXERCISES, *detection.EXERCISES, *papers.E
 EXERCISES = {exercise.__name__: exercise for exercise in _ALL}
 
 
-def check(name: str, answer: object, *given: object) -> None:
+def check(name: str, answer: Any, *given: Any) -> None:
     """Print whether an answer solves the exercise.
 
     Parameters
@@ -37,7 +39,7 @@ def check(name: str, answer: object, *given: object) -> None:
     print(f"{'Solved' if solved else 'Not yet'} · {name}: {message}")
 
 
-def verdict(name: str, answer: object, *given: object) -> tuple[bool, str]:
+def verdict(name: str, answer: Any, *given: Any) -> tuple[bool, str]:
     """Judge an answer and return (solved, message).
 
     The inputs are random, but the same for every check of an exercise: an answer is judged alike, whatever else was

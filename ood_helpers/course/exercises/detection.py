@@ -22,7 +22,7 @@ CHANGES = {
 }
 
 
-def changed_images(random: Generator, guess: object, trained: Any) -> str:
+def changed_images(random: Generator, guess: Any, trained: Any) -> str:
     """Predict the AUROC of MSP between test images and four changed versions of them."""
     names = list(CHANGES)
     if not isinstance(guess, dict) or set(guess) != set(names):
@@ -76,7 +76,7 @@ def msp(random: Generator, function: Callable) -> str:
 
 
 def toy_detector(random: Generator) -> tuple[torch.nn.Module, torch.Tensor]:
-    """A small random network of 16 pixels and 4 classes, and an image that it is unsure of."""
+    """Return a small random network of 16 pixels and 4 classes, and an image that it is unsure of."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(random.integers(2**31)))
         network = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
@@ -89,7 +89,7 @@ def toy_detector(random: Generator) -> tuple[torch.nn.Module, torch.Tensor]:
 def _push(
     network: torch.nn.Module, image: torch.Tensor, confidence: float, sign: bool = False, step: float = 0.02
 ) -> torch.Tensor:
-    """The image after gradient ascent on its top probability, as far as ``confidence``."""
+    """Return the image after gradient ascent on its top probability, as far as ``confidence``."""
     x, target = image.clone(), network(image).argmax()
     for _ in range(500):
         x.requires_grad_()
@@ -135,7 +135,7 @@ def smallest_change(random: Generator, attack: Callable) -> str:
 # 6. Scores and thresholds
 
 
-def auroc_survives(random: Generator, answer: object) -> str:
+def auroc_survives(random: Generator, answer: Any) -> str:
     """Predict which transformations of a score leave AUROC as it is."""
     known, strange = random.normal(20, 4, 200), random.normal(15, 3, 300)  # both far above 0
     everything = np.concatenate([known, strange])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ..grading import Hint, auroc, call, check_predictions, compare, random_logi
 # 2. The norm of the logits grows
 
 
-def doubled_logits(random: Generator, answer: object) -> str:
+def doubled_logits(random: Generator, answer: Any) -> str:
     """Predict what doubling all logits changes."""
     z, y = random_logits(random, 400)
     z[np.arange(200), y[:200]] += 4  # the first half is known, and mostly right
@@ -142,6 +142,7 @@ class Candidate:
 
     @property
     def test_auroc(self) -> float:
+        """Record that it was read; the value means nothing."""
         self.seen.append(self.tau)
         return 0.9
 
@@ -196,7 +197,7 @@ def _margins() -> dict[str, Callable]:
     }
 
 
-def which_margins(random: Generator, answer: object) -> str:
+def which_margins(random: Generator, answer: Any) -> str:
     """Predict which margins act on a loss with normalised logits."""
     z, y = map(torch.tensor, random_logits(random))
     m, slopes = torch.tensor(0.3, dtype=torch.float64, requires_grad=True), {}

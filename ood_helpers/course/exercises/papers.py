@@ -1,6 +1,7 @@
 """Exercises of notebook 8: what a printed number owes to luck, and to a choice made where it is measured."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -13,7 +14,7 @@ def _likelihood(z: np.ndarray, y: np.ndarray, temperature: float) -> float:
     return np.log(softmax(z / temperature)[np.arange(len(y)), y]).mean()
 
 
-def which_choices(random: Generator, answer: object) -> str:
+def which_choices(random: Generator, answer: Any) -> str:
     """Predict which choices on the test part flatter the printed number."""
     gains = {}
     grid = np.geomspace(0.2, 5, 60)
