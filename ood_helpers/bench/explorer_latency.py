@@ -1,6 +1,6 @@
-"""How long from a key press to changed pixels, measured in a real browser beside a widget that does nothing.
+"""The time from a key press to changed pixels of an explorer, measured in Chromium against a null widget.
 
-The null widget only paints a rectangle, so what lies above it is ours. Needs Playwright and Chromium.
+The null widget only paints a rectangle; the difference is the explorer's. Needs Playwright and Chromium.
 """
 
 import os
@@ -15,7 +15,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 FRAME = 1000 / 60  # ms
 ALLOWED = {"threshold": 1, "temperature": 2, "epoch": 2, "score": 2}  # frames above the null widget, at the median
 
-# In the page, before anything of ours: a null widget, and a clock from an event to the first frame that differs.
+# Run in the page: a null widget, and a clock from an event to the first frame that differs.
 _CLOCK = """
 window.oodArm = (selector, canvas) => { // then oodTime resolves with the time from the next key to changed pixels
   const node = document.querySelector(selector), sheet = document.querySelector(canvas);
@@ -73,7 +73,7 @@ def browser():
             chromium.close()
 
 
-def measure(page, control, canvas="canvas[data-key=scores]", steps=30):
+def measure(page, control: str, canvas: str = "canvas[data-key=scores]", steps: int = 30) -> np.ndarray:
     """Milliseconds (steps,) from a key press on [data-key=control] to the first frame in which the canvas differs."""
     times = []
     forth, back = ("ArrowDown", "ArrowUp") if control == "score" else ("ArrowLeft", "ArrowRight")
@@ -86,7 +86,7 @@ def measure(page, control, canvas="canvas[data-key=scores]", steps=30):
     return np.array(times)
 
 
-def compare(page, steps=30, controls=tuple(ALLOWED)):
+def compare(page, steps: int = 30, controls=tuple(ALLOWED)) -> dict[str, np.ndarray]:
     """{control: milliseconds} of an open page with a score explorer, with "null" first, measured between the others."""
     page.evaluate(_CLOCK + "; oodNull()")
     times = {"null": []} | {control: [] for control in controls}
@@ -96,26 +96,21 @@ def compare(page, steps=30, controls=tuple(ALLOWED)):
     return {control: np.concatenate(parts) for control, parts in times.items()}
 
 
-def example(n, classes=10, epochs=4):
+def example(n: int, classes: int = 10, epochs: int = 4):
     """A score explorer of random logits: n ID and n OOD images."""
     from ..widgets import ScoreExplorer
 
-    random = np.random.default_rng(0)
-    labels = random.integers(0, classes, n)
-    logits = random.normal(0, 1.5, (n, classes))
-    logits[np.arange(n), labels] += random.normal(6, 2, n)
-    ood = random.normal(0, 2, (n, classes))
-    few = min(n, 1000)
-    snapshots = {
-        "epochs": range(epochs),
-        "ID": [logits[:few] * (k + 1) / epochs for k in range(epochs)],
-        "OOD": [ood[:few] * (k + 1) / epochs for k in range(epochs)],
-    }
-    return ScoreExplorer.from_logits(logits, ood, labels=labels, snapshots=snapshots)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, n)
+    logits = rng.normal(0, 1.5, (n, classes))
+    logits[np.arange(n), labels] += rng.normal(6, 2, n)
+    ood = rng.normal(0, 2, (n, classes))
+    early = {name: [z[:1000] * (k + 1) / epochs for k in range(epochs)] for name, z in (("ID", logits), ("OOD", ood))}
+    return ScoreExplorer.from_logits(logits, ood, labels=labels, snapshots={"epochs": range(epochs)} | early)
 
 
-def table(times):
-    """The times as printed rows: control, median, p95, frames above the null widget."""
+def table(times: dict[str, np.ndarray]) -> str:
+    """The times as printed rows: control, median, 95th percentile, frames above the null widget."""
     floor = np.median(times["null"])
     rows = [f"{'control':12} {'median ms':>10} {'p95 ms':>8} {'above null':>11}"]
     for control, values in times.items():
@@ -124,7 +119,7 @@ def table(times):
     return "\n".join(rows)
 
 
-def bench(sizes=(10_000, 60_000), steps=30):
+def bench(sizes=(10_000, 60_000), steps: int = 30) -> dict[int, dict[str, np.ndarray]]:
     """Print the latency table of the exported explorer for n ID and n OOD images of ten classes; returns the times."""
     results = {}
     with browser() as chromium, tempfile.TemporaryDirectory() as folder:
