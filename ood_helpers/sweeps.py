@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from . import data, losses, metrics, models, scores
+from . import backbones, data, losses, metrics, scores
 from .config import Config
 from .device import pick_device
 from .history import outputs
@@ -39,7 +39,7 @@ def fit_all(
     configs, runs = list(configs), Path(runs).resolve()
     saved = {config: load_if_intact(config, runs) for config in dict.fromkeys(configs)}
     missing = [config for config, run in saved.items() if run is None]
-    small = pick_device(device).type == "cpu" and not any(config.model in models.LARGE for config in missing)
+    small = pick_device(device).type == "cpu" and not any(config.model in backbones.LARGE for config in missing)
     backend_jobs = joblib.parallel.get_active_backend()[1]  # None outside of parallel_config
     if missing and (backend_jobs or (small and len(missing) > 1)):
         parallel = joblib.Parallel(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import files, metrics, models
+from . import backbones, files, metrics, models
 from .config import Config
 from .data import ImageSet, load_ood
 from .data.augmentation import AUGMENTATIONS
@@ -114,7 +114,7 @@ class Trainer:
         options = {name: getattr(config, name) for name in ("lr", "momentum", "nesterov", "weight_decay")}
         self.optimizer = torch.optim.SGD(groups, fused=True, **options)
         self.scheduler = schedule(self.optimizer, config, self.steps)
-        small = config.model in models.SMALL and config.precision == "auto"
+        small = config.model in backbones.SMALL and config.precision == "auto"
         self.autocast = precision(device, "float32" if small else config.precision)
         self.history = History(self.network, self.criterion, self.sets, self.labels, config.epochs)
         self.stateful = {"network": self.network, "criterion": self.criterion, "optimiser": self.optimizer}
@@ -282,7 +282,7 @@ def fit(
     """
     device, checkpoint = pick_device(device), Checkpoint(config, runs)
     # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.
-    threads = 1 if config.model in models.SMALL and device.type == "cpu" else None
+    threads = 1 if config.model in backbones.SMALL and device.type == "cpu" else None
     if run := trainer.broadcast(load_if_intact(config, runs)):
         return run
     with checkpoint.locked() if trainer.rank() == 0 else nullcontext(), repeatable(config.seed, threads):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import losses, metrics, models
+from .. import backbones, losses, metrics, models
 from .speed import FitTrainer, Row, interleave, machine, photographs
 
 
@@ -52,7 +52,7 @@ def _metrics_call(count: int) -> Callable:
 
 
 def _training_step(device: str, batch: int, width: int) -> Callable:
-    network: nn.Module = models.Network(*models.resnet(3, blocks=(2, 2, 2, 2), width=width), nn.Linear, 10, 3)
+    network: nn.Module = models.Network(*backbones.resnet(3, blocks=(2, 2, 2, 2), width=width), nn.Linear, 10, 3)
     return FitTrainer(network, losses.LogitNormLoss(0.04), *photographs(batch), batch, device)
 
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import losses, metrics, models
+from .. import backbones, losses, metrics, models
 from ..config import Config
 from ..data import synthetic
 from ..device import precision, raise_malloc_thresholds
@@ -121,7 +121,7 @@ def train(
         build = partial(models.build, name, 10, (3, 32, 32), nn.Linear, 0.3 if "wrn" in name else 0.0)
         plain = build()
         for block in plain.modules():  # the papers' dropout instead of ours
-            if isinstance(block, models.PreActivation):
+            if isinstance(block, backbones.PreActivation):
                 block.dropout = nn.Dropout(0.3)  # type: ignore[assignment]
         alternatives: dict[str, Callable] = {
             "plain loop (PIL, float32)": BaselineTrainer(plain, criterion, images, labels, batch_size, device),

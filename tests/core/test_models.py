@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ood_helpers import models
+from ood_helpers import backbones, models
 
 # with ten classes; ResNet-110 has He's shortcuts without parameters, the last three are torchvision's
 PARAMETERS = {
@@ -16,13 +16,14 @@ PARAMETERS = {
     "resnet110": 1_727_962,
     "wrn_40_2": 2_243_546,
     "wrn_28_10": 36_479_194,
+    "airbench": 1_972_490,
     "densenet_bc_100_12": 769_162,
     "resnet18_224": 11_181_642,
     "resnet50_pretrained": 23_528_522,
 }
 
 
-@pytest.mark.parametrize("name", models.BACKBONES)
+@pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_backbones_give_features_then_logits(name):
     network = models.build(name, 10, (3, 32, 32), nn.Linear, dropout=0.3, pretrained=False).eval()
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
@@ -59,7 +60,7 @@ def test_dropout_acts_in_training_alone():
 
 def test_resnet110s_shortcuts_have_no_parameters():
     x = torch.randn(2, 4, 6, 6)
-    wide = models.ZeroPaddingShortcut()(x)
+    wide = backbones.ZeroPaddingShortcut()(x)
     assert wide.shape == (2, 8, 3, 3) and wide[:, 2:6].equal(x[:, :, ::2, ::2])
     assert not wide[:, :2].any() and not wide[:, 6:].any()
 
@@ -107,8 +108,8 @@ def test_pretrained_weights_are_loaded_without_their_classifier(hub):
 
     source = torchvision.models.resnet18()
     torch.save(source.state_dict(), hub / "resnet18-f37072fd.pth")
-    backbone, _ = models.torchvision_backbone(3, name="resnet18")
-    models.load_pretrained(backbone, "ResNet18_Weights.IMAGENET1K_V1")
+    backbone, _ = backbones.torchvision_backbone(3, name="resnet18")
+    backbones.load_pretrained(backbone, "ResNet18_Weights.IMAGENET1K_V1")
     for name, tensor in backbone[1].state_dict().items():
         assert tensor.equal(source.state_dict()[name])
 
@@ -135,14 +136,15 @@ def test_networks_standardise_by_the_training_images():
     torch.testing.assert_close(seen[0].std((0, 2, 3)), torch.ones(2), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", models.BACKBONES)
+@pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_images_that_are_too_small_are_refused_at_once(name):
     """A network that is built can process the images, in training mode as in evaluation."""
     for side in (1, 2, 3, 8):
         try:
             network = models.build(name, 4, (3, side, side), nn.Linear, pretrained=False)
         except ValueError as error:
-            assert str(error).startswith(f"images of {side}x{side} pixels are too small for {name}; ") and side < 8
+            assert str(error).startswith(f"images of {side}x{side} pixels are too small for {name}; ")
+            assert side < 8 or name == "airbench"  # which needs 9
             continue
         assert all(module.training for module in network.modules())
         assert network.eval()(torch.zeros(2, 3, side, side)).isfinite().all()
@@ -160,6 +162,28 @@ def test_the_check_of_the_image_size_draws_no_random_numbers():
         network = models.build("wrn_16_2", 4, (3, side, side), nn.Linear, dropout=0.5)
         states.append([*network.state_dict().values(), torch.rand(3)])
     assert all(a.equal(b) for a, b in zip(*states))
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 24), (1, 28, 28), (3, 32, 32), (3, 64, 64)])
+def test_airbench_takes_photographs_of_several_sizes(shape):
+    network = models.build("airbench", 10, shape, nn.Linear).eval()
+    assert network.features(torch.randint(0, 256, (2, *shape), dtype=torch.uint8)).shape == (2, 256)
+
+
+def test_the_whitening_layer_decorrelates_neighbouring_pixels_and_is_not_trained():
+    images = torch.randint(0, 256, (200, 3, 8, 8), dtype=torch.uint8).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    network = models.build("airbench", 10, (3, 32, 32), nn.Linear).standardise_by(images)
+    layer = network.backbone[0]
+    seen = nn.functional.conv2d((images - network.mean) / network.std, layer.filters)
+    assert seen.shape == (200, 24, 31, 31) and seen[:, :12].equal(-seen[:, 12:]) and not list(layer.parameters())
+    covariance = seen[:, :12].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(covariance @ covariance.T / covariance.shape[1], torch.eye(12), atol=0.02, rtol=0)
+
+
+def test_airbenchs_convolutions_start_as_the_identity():
+    group = models.build("airbench", 10, (3, 32, 32), nn.Linear).backbone[1]
+    x = torch.randn(2, 24, 5, 5)
+    torch.testing.assert_close(group.conv1(x)[:, :24], x)
 
 
 def test_an_unknown_network_lists_the_known():

@@ -59,7 +59,9 @@ def test_two_processes_learn_what_one_does(tmp_path, loss):
     together = runs.find_run(config, tmp_path / "team")
     ours, theirs = alone.load_model().state_dict(), together.load_model().state_dict()
     for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, rtol=1e-4, atol=1e-5, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(
+            theirs[name], value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
     np.testing.assert_allclose(together.history["loss"][1:], alone.history["loss"][1:], rtol=1e-4)
     assert done.stdout.count("seed 0") == 1  # one writer
     assert "Warning" not in done.stderr

@@ -1,4 +1,6 @@
-"""Files from outside, changed by a fuzzer that sees which lines of Python they reach: PYTHONPATH=tests python tests/project/fuzz.py -runs=1000.
+"""Files from outside, changed by a fuzzer that sees which lines of Python they reach.
+
+PYTHONPATH=tests python tests/project/fuzz.py -runs=1000
 
 Needs atheris; the options are libFuzzer's. A record is a run or a ValueError; an image is pixels or nothing; an archive
 leaves plain files in its folder, or nothing, and never anything beside it.
@@ -10,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import atheris
@@ -30,15 +33,11 @@ from test_reliability import signed
 
 
 def record(content, folder):
-    try:
+    with suppress(ValueError, AttributeError, RecursionError):  # no record, and so without a checksum
         content = signed(json.loads(content)).encode()
-    except (ValueError, AttributeError, RecursionError):
-        pass  # no record, and so without a checksum
     (RUN.path / "config.json").write_bytes(content)
-    try:
+    with suppress(ValueError):
         runs.load_run(RUN.path)
-    except ValueError:
-        pass
 
 
 def image(content, folder):
@@ -56,7 +55,7 @@ def archive(content, folder, suffix=".tar"):
     except Exception:  # whichever: what counts is what it leaves
         assert not inside.exists()
     assert set(os.listdir(folder)) <= {file.name, "inside"} and set(os.listdir(PLACE)) == {"runs", "one"}
-    assert all(path.is_dir() or path.is_file() and not path.is_symlink() for path in inside.rglob("*"))
+    assert all(path.is_dir() or (path.is_file() and not path.is_symlink()) for path in inside.rglob("*"))
 
 
 def zip_archive(content, folder):
