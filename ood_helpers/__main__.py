@@ -164,7 +164,7 @@ def bench(args):
 
 def add_config(parser):
     """Add an option for each field of Config; what is not given keeps Config's default."""
-    from .config import Config
+    from .config import FIELD_TYPES, Config
 
     kinds = {
         "loss_options": {"nargs": "+", "type": parse_option, "metavar": "NAME=VALUE"},
@@ -177,7 +177,7 @@ def add_config(parser):
             f"--{field.name.replace('_', '-')}",
             default=argparse.SUPPRESS,
             help=HELP.get(field.name, f"default {field.default}"),
-            **kinds.get(field.name, {"type": field.type}),
+            **kinds.get(field.name, {"type": FIELD_TYPES[field.name]}),
         )
 
 

@@ -3,10 +3,14 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-from . import data, losses, models
+from . import data, losses
 
 # What the lesson trains on each set unless told otherwise: a laptop's network for the small sets, the field's usual
 # one for the others.
@@ -67,7 +71,7 @@ PRESETS = {
         epochs=90,
         batch_size=256,
         lr=0.1,
-        nesterov=False,
+        nesterov=True,
         weight_decay=1e-4,
         schedule="steps",
         milestones=(30, 60),
@@ -91,7 +95,21 @@ PRESETS = {
         ood=("patches",),
     ),
 }
+MODELS = (
+    "cnn",
+    "resnet18",
+    "resnet18_w16",
+    "resnet34",
+    "resnet110",
+    "wrn_16_2",
+    "wrn_40_2",
+    "wrn_28_10",
+    "densenet_bc_100_12",
+    "resnet18_224",
+    "resnet50_pretrained",
+)
 CHOICES = {
+    "model": MODELS,
     "schedule": ("cosine", "steps"),
     "augment": ("none", "crop_flip", "resized_crop"),
     "select": ("last", "validation", "test"),
@@ -99,12 +117,17 @@ CHOICES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Config:
-    """One training. Fields left at None take the set's defaults for the lesson (``LESSON``) where it has any.
+    """One training. A field that is None takes the default of its image set when the configuration is used.
+
+    ``resolved()`` fills these defaults in (``LESSON``, ``STANDARD`` and ``data.ood_names``); names, folders and
+    comparisons are of resolved configurations, so that writing a default out changes nothing.
 
     >>> Config(loss="logitnorm", loss_options={"temperature": 0.3}, seed=7).name
     'digits-cnn-logitnorm-temperature0.3-seed7'
+    >>> replace(Config("digits"), data="cifar10").resolved().model
+    'resnet18'
     >>> Config(loss="softmx")
     Traceback (most recent call last):
     ValueError: unknown loss 'softmx'; known: softmax, logitnorm, meln, isomax, isomaxplus, dismax, dismax_fpr
@@ -113,71 +136,46 @@ class Config:
     data: str = "digits"
     loss: str = "softmax"
     seed: int = 0
-    model: str = None
-    epochs: int = None
-    batch_size: int = None
-    lr: float = None  # of the network; a loss's own parameters have their own, in losses.RECIPES
+    model: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None  # of the network; a loss's own parameters have their own, in losses.RECIPES
     momentum: float = 0.9
     nesterov: bool = True
-    weight_decay: float = None
+    weight_decay: float | None = None
     schedule: str = "cosine"  # per step down to zero; or "steps": times 0.1 at each milestone
-    milestones: tuple = ()  # epochs
-    augment: str = None  # "crop_flip": 4 pixels of padding; "resized_crop": as for ImageNet
+    milestones: tuple[int, ...] = ()  # epochs
+    augment: str | None = None  # "crop_flip": 4 pixels of padding; "resized_crop": as for ImageNet
     dropout: float = 0.0
-    known: int = None  # the first so many classes are in-distribution, the others are the near OOD set
-    fold: int = None  # of five stratified folds; None is the set's own test part
-    ood: tuple = None  # names of the OOD sets
-    loss_options: tuple = ()  # for the loss's constructor, e.g. {"temperature": 0.3}
-    head_lr: float = None  # of the classifier; None is lr
-    select: str = "last"  # which epoch is kept: the last, or the most accurate on this part ("test" is a leak)
-    limit: int = None  # at most so many images of each part and set
+    known: int | None = None  # the first so many classes are in-distribution, the others are the near OOD set
+    fold: int | None = None  # of five stratified folds; None is the set's own test split
+    ood: tuple[str, ...] | None = None  # names of the OOD sets
+    loss_options: Any = ()  # for the loss's constructor, e.g. {"temperature": 0.3}; stored as sorted pairs
+    head_lr: float | None = None  # of the classifier; None is lr
+    select: str = "last"  # which epoch is kept: the last, or the most accurate on this split ("test" is a leak)
+    limit: int | None = None  # at most so many images of each split and set
     precision: str = "auto"  # of the network's products: bfloat16 where the machine computes it fast
 
-    def __post_init__(self):
-        try:
-            options = dict(self.loss_options)
-        except (TypeError, ValueError):
-            options = {None: None}
-        if not all(
-            isinstance(name, str) and isinstance(value, (bool, int, float, str)) for name, value in options.items()
-        ):
-            raise ValueError(f"loss_options must map names to values, not {self.loss_options!r}")
-        object.__setattr__(self, "loss_options", tuple(sorted(options.items())))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loss_options", _checked_options(self.loss_options))
         for field in fields(self):
-            self._check(field)
+            if field.name != "loss_options":
+                value = _checked(field.name, getattr(self, field.name), field.default)
+                object.__setattr__(self, field.name, value)
         losses.recipe(self.loss)
-        defaults = LESSON.get(self.data.partition(":")[0], STANDARD) | {"ood": data.ood_names(self.data, self.known)}
-        for name, value in defaults.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        if self.model not in models.BACKBONES:
-            raise ValueError(f"unknown model {self.model!r}; known: {', '.join(models.BACKBONES)}")
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
+            if getattr(self, name) not in (*known, None):
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
         for name in ("epochs", "batch_size", "lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, not {value!r}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least one image, not {self.limit}")
         if self.fold is not None and not 0 <= self.fold < 5:
             raise ValueError(f"fold must be 0 to 4, not {self.fold}")
 
-    def _check(self, field):
-        value = getattr(self, field.name)
-        if field.type is tuple and isinstance(value, list):
-            object.__setattr__(self, field.name, value := tuple(value))
-        if field.name in ("milestones", "ood") and value is not None:
-            kind = {"milestones": int, "ood": str}[field.name]
-            if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
-                raise ValueError(f"{field.name} must be of type tuple, of {kind.__name__}, not {value!r}")
-        kinds = {float: (int, float)}.get(field.type, field.type)
-        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and field.type is not bool)
-        if wrong and not (value is None and field.default is None):
-            raise ValueError(f"{field.name} must be of type {field.type.__name__}, not {value!r}")
-
     @classmethod
-    def preset(cls, name, **changes):
+    def preset(cls, name: str, **changes) -> "Config":
         """A paper's protocol; every field can be changed.
 
         >>> Config.preset("dismax", model="resnet34", seed=1).name
@@ -185,13 +183,13 @@ class Config:
         """
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
-        protocol = PRESETS[name] | changes
+        protocol: dict[str, Any] = PRESETS[name] | changes
         if "loss" in changes and "loss_options" not in changes:
             protocol.pop("loss_options", None)  # one loss's options mean nothing to another
         return cls(**protocol)
 
     @classmethod
-    def from_dict(cls, record):
+    def from_dict(cls, record: Mapping[str, Any]) -> "Config":
         """From a run's JSON, which anybody may have edited: unknown names and wrong types are refused."""
         known = [field.name for field in fields(cls)]
         for name in record:
@@ -199,56 +197,112 @@ class Config:
                 raise ValueError(f"unknown field {name!r} in a configuration; known: {', '.join(known)}")
         return cls(**record)
 
-    def quick(self):
+    def resolved(self) -> "ResolvedConfig":
+        """The same training with every default filled in."""
+        return self._resolved
+
+    @cached_property
+    def _resolved(self) -> "ResolvedConfig":
+        defaults = LESSON.get(self.data.partition(":")[0], STANDARD) | {"ood": data.ood_names(self.data, self.known)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        missing = {name: value for name, value in defaults.items() if values[name] is None}
+        return ResolvedConfig(**(values | missing))
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Config) and astuple(self.resolved()) == astuple(other.resolved())
+
+    def __hash__(self) -> int:
+        return hash(astuple(self.resolved()))
+
+    def quick(self) -> "Config":
         """Two epochs of a few images: does everything run? The numbers mean nothing."""
         return replace(
             self,
             epochs=2,
             limit=min(self.limit or 128, 128),
-            batch_size=min(self.batch_size, 32),
+            batch_size=min(self.resolved().batch_size, 32),
             milestones=(1,) if self.milestones else (),
         )
 
     @property
-    def recipe(self):
+    def recipe(self) -> losses.Recipe:
+        """The loss's head, criterion and score."""
         return losses.recipe(self.loss)
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The loss's name and its options, for a legend."""
         options = ", ".join(_in_words(name, value) for name, value in self.loss_options)
         return self.recipe.label + (f" ({options})" if options else "")
 
     @property
-    def hash(self):
-        # Of what differs from the field's default, so that a field added later leaves older runs their names.
-        told = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
+    def hash(self) -> str:
+        """Ten digits that differ between any two trainings."""
+        # Only of what differs from a field's default, so that a field added later leaves older runs their names.
+        config = self.resolved()
+        values = {f.name: value for f in fields(self) if (value := getattr(config, f.name)) != f.default}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """Set, model, loss with options, fold and seed, as the start of a folder's name."""
         options = "".join(f"-{name}{value}" for name, value in self.loss_options)
         fold = "" if self.fold is None else f"-fold{self.fold}"
-        text = f"{self.data}-{self.model}-{self.loss}{options}{fold}-seed{self.seed}"
+        text = f"{self.data}-{self.resolved().model}-{self.loss}{options}{fold}-seed{self.seed}"
         return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)[-100:].lstrip(".")
 
-    def folder(self, runs):
+    def folder(self, runs: str | Path) -> Path:
+        """The folder of its run."""
         return Path(runs) / f"{self.name}-{self.hash}"
 
-    def dataset(self):
-        """The images it is trained and tested on."""
-        size = None
-        if self.model in models.LARGE:
-            size = 256 if self.augment == "resized_crop" else 224  # crops are taken from images a little larger
-        whole = data.load(self.data, known=self.known, size=size)
-        whole = whole if self.fold is None else data.folds(whole)[self.fold]
-        if self.limit is None:
-            return whole
-        spread = {
-            name: [i * len(index) // self.limit for i in range(self.limit)] if len(index) > self.limit else slice(None)
-            for name, index in whole.splits.items()
-        }
-        return replace(whole, splits={name: index[spread[name]] for name, index in whole.splits.items()})
+
+class ResolvedConfig(Config):
+    """A configuration in which every default is filled in."""
+
+    model: str
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    augment: str
+    ood: tuple[str, ...]
+
+
+def _plain_type(annotation: Any) -> type:
+    """``int`` of ``int | None``, ``tuple`` of ``tuple[str, ...] | None``."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    kind = next(kind for kind in kinds if kind is not NoneType)
+    return get_origin(kind) or kind
+
+
+# The plain type of every field; of the tuples, their items'.
+FIELD_TYPES = {name: _plain_type(hint) for name, hint in get_type_hints(Config).items()}
+ITEM_TYPES = {"milestones": int, "ood": str}
+
+
+def _checked(name: str, value: Any, default: Any) -> Any:
+    kind = FIELD_TYPES[name]
+    if value is None and default is None:
+        return None
+    if kind is tuple:
+        value, item = tuple(value) if isinstance(value, list) else value, ITEM_TYPES[name]
+        if not isinstance(value, tuple) or not all(isinstance(x, item) for x in value):
+            raise ValueError(f"{name} must be of type tuple, of {item.__name__}, not {value!r}")
+    elif not isinstance(value, (int, float) if kind is float else kind) or (
+        isinstance(value, bool) and kind is not bool
+    ):
+        raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}")
+    return value
+
+
+def _checked_options(value: Any) -> tuple[tuple[str, Any], ...]:
+    try:
+        options = dict(value)
+    except (TypeError, ValueError):
+        options = {None: None}
+    if not all(isinstance(name, str) and isinstance(x, (bool, int, float, str)) for name, x in options.items()):
+        raise ValueError(f"loss_options must map names to values, not {value!r}")
+    return tuple(sorted(options.items()))
 
 
 def _in_words(option, value):

@@ -5,15 +5,15 @@ import io
 import json
 import warnings
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from . import data, files, metrics, models, scores
-from .config import Config
+from . import backbones, data, files, metrics, models, scores
+from .config import Config, ResolvedConfig
 
 FORMAT = 2  # of a run's directory; before it, the classes of a folder of images followed each other
 FILES = ("history.json", "weights.pt", "outputs.npz")
@@ -23,6 +23,22 @@ RECORD = {"config": (dict, str), "classes": (list, str), "shape": (list, int), "
 
 class DamagedRun(ValueError):
     """A run's directory that must not be used; the message names the file."""
+
+
+def load_dataset(config: Config) -> data.ImageSet:
+    """The images that a configuration is trained and tested on."""
+    config, size = config.resolved(), None
+    if config.model in backbones.LARGE:
+        size = 256 if config.augment == "resized_crop" else 224  # crops are taken from images a little larger
+    dataset = data.load(config.data, known=config.known, size=size)
+    dataset = dataset if config.fold is None else data.folds(dataset)[config.fold]
+    if config.limit is None:
+        return dataset
+    splits = dict(dataset.splits)
+    for name, index in splits.items():
+        if len(index) > config.limit:  # evenly spread
+            splits[name] = index[[i * len(index) // config.limit for i in range(config.limit)]]
+    return replace(dataset, splits=splits)
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,7 @@ class Run:
     epochs at which ``snapshots[set]`` (E, n, C), float16 where it holds them, were taken on the set's first n images.
     """
 
-    config: Config
+    config: ResolvedConfig
     path: Path
     classes: tuple[str, ...]
     shape: tuple[int, ...]
@@ -86,9 +102,13 @@ class Run:
         network.load_state_dict(torch.load(self.path / "weights.pt", weights_only=True, map_location="cpu"))
         return network.eval()
 
+    def dataset(self) -> data.ImageSet:
+        """The images that it was trained and tested on."""
+        return load_dataset(self.config)
+
     def images(self, name: str) -> torch.Tensor:
         """The images (N, C, H, W) behind ``logits[name]``."""
-        dataset = self.config.dataset()
+        dataset = self.dataset()
         if name in dataset.splits:
             return dataset.split(name)[0]
         return data.load_ood(name, dataset).images[: self.config.limit]
@@ -173,7 +193,9 @@ def load_run(path: str | Path) -> Run:
         if checksum != record["files"].get(name):
             raise DamagedRun(f"{path / name} is missing or damaged; delete the folder to train it again")
     history = _read_json(path / "history.json")
-    return Run(Config.from_dict(record["config"]), path, tuple(record["classes"]), tuple(record["shape"]), history)
+    return Run(
+        Config.from_dict(record["config"]).resolved(), path, tuple(record["classes"]), tuple(record["shape"]), history
+    )
 
 
 def save_run(
@@ -196,7 +218,7 @@ def save_run(
     contents = dict(zip(FILES, (json.dumps(history).encode(), weights.getvalue(), outputs.getvalue())))
     record = {
         "format": FORMAT,
-        "config": asdict(config),
+        "config": asdict(config.resolved()),
         "classes": dataset.classes,
         "shape": dataset.shape,
         **facts,

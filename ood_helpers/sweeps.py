@@ -39,7 +39,8 @@ def fit_all(
     configs, runs = list(configs), Path(runs).resolve()
     saved = {config: load_if_intact(config, runs) for config in dict.fromkeys(configs)}
     missing = [config for config, run in saved.items() if run is None]
-    small = pick_device(device).type == "cpu" and not any(config.model in backbones.LARGE for config in missing)
+    large = any(config.resolved().model in backbones.LARGE for config in missing)
+    small = pick_device(device).type == "cpu" and not large
     backend_jobs = joblib.parallel.get_active_backend()[1]  # None outside of parallel_config
     if missing and (backend_jobs or (small and len(missing) > 1)):
         parallel = joblib.Parallel(

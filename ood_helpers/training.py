@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import backbones, files, metrics, models
-from .config import Config
+from .config import Config, ResolvedConfig
 from .data import ImageSet, load_ood
 from .data.augmentation import AUGMENTATIONS
 from .device import pick_device, precision, repeatable
 from .history import History, outputs
 from .losses import Recipe
-from .runs import Run, load_if_intact, save_run
+from .runs import Run, load_dataset, load_if_intact, save_run
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 
@@ -44,7 +44,9 @@ def parameter_groups(
     return groups
 
 
-def schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def schedule(
+    optimizer: torch.optim.Optimizer, config: ResolvedConfig, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
     """Learning rate per step: cosine to zero, or times 0.1 at each milestone; ``steps`` per epoch."""
     if config.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * config.epochs)
@@ -93,7 +95,7 @@ class Trainer:
     follow the constructor.
     """
 
-    def __init__(self, config: Config, dataset: ImageSet, device: torch.device):
+    def __init__(self, config: ResolvedConfig, dataset: ImageSet, device: torch.device):
         self.config, self.dataset, self.device = config, dataset, device
         splits = {name: dataset.split(name) for name in ("train", "validation", "test")}
         self.labels = {name: labels for name, (_, labels) in splits.items()}
@@ -280,16 +282,16 @@ def fit(
     OSError
         When the directory cannot be written.
     """
-    device, checkpoint = pick_device(device), Checkpoint(config, runs)
+    config, chosen, checkpoint = config.resolved(), pick_device(device), Checkpoint(config, runs)
     # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.
-    threads = 1 if config.model in backbones.SMALL and device.type == "cpu" else None
+    threads = 1 if config.model in backbones.SMALL and chosen.type == "cpu" else None
     if run := trainer.broadcast(load_if_intact(config, runs)):
         return run
     with checkpoint.locked() if trainer.rank() == 0 else nullcontext(), repeatable(config.seed, threads):
         if run := trainer.broadcast(load_if_intact(config, runs)):  # another process was faster
             return run
         try:
-            return trainer(config, config.dataset(), device).run(runs, checkpoint, progress)
+            return trainer(config, load_dataset(config), chosen).run(runs, checkpoint, progress)
         except KeyboardInterrupt as error:
             error.add_note(f"Call fit again to resume {config.name} from its last checkpoint.")
             raise

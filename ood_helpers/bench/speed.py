@@ -79,7 +79,7 @@ class FitTrainer(Trainer):
     def __init__(
         self, network: nn.Module, criterion: nn.Module, images: Tensor, labels: Tensor, batch_size: int, device: str
     ) -> None:
-        self.config, self.device, self.epoch = Config(augment="crop_flip"), torch.device(device), 0
+        self.config, self.device, self.epoch = Config(augment="crop_flip").resolved(), torch.device(device), 0
         self.model, self.criterion = network.to(device, memory_format=torch.channels_last), criterion
         self.images, self.targets = images.to(device), labels.to(device)
         self.batch_size, self.steps = batch_size, len(images) // batch_size

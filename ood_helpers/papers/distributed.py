@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .. import training
-from ..config import Config
+from ..config import Config, ResolvedConfig
 from ..data import ImageSet
 from ..device import pick_device
 from ..runs import Run
@@ -41,7 +41,7 @@ class TeamTrainer(training.Trainer):
     The loss is that of the complete batch, in every process: MELN's parameters and DisMax's mixed images need it.
     """
 
-    def __init__(self, config: Config, dataset: ImageSet, device: torch.device):
+    def __init__(self, config: ResolvedConfig, dataset: ImageSet, device: torch.device):
         super().__init__(config, dataset, device)
         size = dist.get_world_size()
         if size > len(self.images):

@@ -90,7 +90,7 @@ def systems(name, seeds=5, quick=False, faithful=False, runs="runs", device=None
     planned = []
     for model, (loss, score) in [(m, s) for m in models for s in paper.systems if m in paper.only.get(s[0], (m,))]:
         config = Config.preset(paper.preset, **changes, model=model, loss=loss)
-        config = config.quick() if quick else config
+        config = (config.quick() if quick else config).resolved()
         config = replace(config, select="test") if faithful else config
         if loss == "logitnorm":
             if temperature is None and (faithful or quick):

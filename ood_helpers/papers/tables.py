@@ -41,7 +41,7 @@ def scores_of(run, score, device=None):
     if score in ("odin", "gradnorm"):
         of_images = getattr(scores, score)
         return {name: of_images(network, run.images(name)).detach().cpu().numpy() for name in names}
-    images, labels = run.config.dataset().split("train")
+    images, labels = run.dataset().split("train")
     train = outputs(network, images)[0].to(device)  # a run saves no training features: they are many, and quickly made
     if score == "mahalanobis":
         of_features = partial(scores.mahalanobis, train, labels.to(device))

@@ -2,14 +2,14 @@
 
 import json
 import string
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import anything
 
-from ood_helpers.config import PRESETS, Config
+from ood_helpers.config import MODELS, PRESETS, Config
 from ood_helpers.losses import RECIPES
 
 configs = st.builds(
@@ -62,8 +62,6 @@ def test_an_unknown_preset_lists_the_known():
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_train_and_score_on_what_is_at_hand(name, tmp_path, monkeypatch):
     """Every protocol, shortened, on the digits in the size it asks for; pretrained weights are not fetched."""
-    from dataclasses import replace
-
     from ood_helpers import models, training
 
     monkeypatch.setattr(models, "PRETRAINED", {})
@@ -72,3 +70,47 @@ def test_presets_train_and_score_on_what_is_at_hand(name, tmp_path, monkeypatch)
     run = training.fit(config, tmp_path, "cpu", progress=False)
     assert run.config.recipe.score and 0 <= run.detection()["near"]["auroc"] <= 1
     assert run.logits["test"].shape == (16, 6)
+
+
+def test_replacing_the_data_takes_the_defaults_of_the_new_data():
+    changed = replace(Config("digits", lr=0.05), data="cifar10")
+    assert changed == Config("cifar10", lr=0.05) and changed.hash == Config("cifar10", lr=0.05).hash
+    config = changed.resolved()
+    assert (config.model, config.epochs, config.batch_size, config.lr) == ("resnet18", 30, 128, 0.05)
+    assert config.augment == "crop_flip" and config.ood == ("cifar100", "svhn", "textures", "noise")
+    assert replace(Config(), known=10).resolved().ood == ("letters", "patches", "noise")
+
+
+def test_a_resolved_configuration_is_the_same_training():
+    config = Config(loss="meln", seed=2)
+    assert config.resolved() == config and hash(config.resolved()) == hash(config)
+    assert config.resolved().folder("runs") == config.folder("runs") and config.epochs is None
+    assert None not in [getattr(config.resolved(), name) for name in ("model", "epochs", "batch_size", "lr", "ood")]
+
+
+# Names of runs that exist: a folder that is called otherwise would be trained again.
+@pytest.mark.parametrize(
+    "config, folder",
+    [
+        (Config(), "digits-cnn-softmax-seed0-dcbfbe00dd"),
+        (
+            Config(loss="logitnorm", loss_options={"temperature": 0.3}, seed=7),
+            "digits-cnn-logitnorm-temperature0.3-seed7-68258fe0c4",
+        ),
+        (Config("cifar10"), "cifar10-resnet18-softmax-seed0-0a15e11e02"),
+        (Config("mnist", loss="meln"), "mnist-cnn-meln-seed0-f057ebf8a3"),
+        (Config("folder:some/where", fold=2), "folder_some_where-cnn-softmax-fold2-seed0-6e97dd12da"),
+        (Config("digits", known=10), "digits-cnn-softmax-seed0-a7488dcb42"),
+        (Config().quick(), "digits-cnn-softmax-seed0-856bf44451"),
+        (Config.preset("logitnorm"), "cifar10-wrn_40_2-logitnorm-temperature0.04-seed0-c39ca45f69"),
+        (Config.preset("meln").quick(), "folder_images-resnet50_pretrained-meln-fold0-seed0-4c2b91f267"),
+    ],
+)
+def test_existing_runs_keep_their_folders(config, folder):
+    assert config.folder("runs").name == folder
+
+
+def test_models_are_those_that_can_be_built():
+    from ood_helpers.backbones import BACKBONES
+
+    assert set(MODELS) == set(BACKBONES)

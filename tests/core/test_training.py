@@ -245,7 +245,8 @@ def test_a_set_larger_than_memory_is_read_in_pieces_and_learned_the_same(tmp_pat
         ("a", "b", "c"),
         dict(zip(("train", "validation", "test"), parts)),
     )
-    monkeypatch.setattr(Config, "dataset", lambda self: large)
+    monkeypatch.setattr(training, "load_dataset", lambda config: large)
+    monkeypatch.setattr(runs, "load_dataset", lambda config: large)
     config = Config(epochs=1, ood=("noise",), batch_size=100, augment="crop_flip", select="validation")
     whole = fit(config, tmp_path / "whole", "cpu", False)
 
@@ -282,6 +283,6 @@ def test_images_too_small_for_a_model_are_told_so(tmp_path, monkeypatch):
     pixels = torch.from_numpy(random.integers(0, 256, (60, 1, 2, 2), np.uint8))
     parts = dict.fromkeys(("train", "validation", "test"), torch.arange(60))
     tiny = data.ImageSet("tiny", pixels, torch.arange(60) % 2, ("a", "b"), parts)
-    monkeypatch.setattr(Config, "dataset", lambda self: tiny)
+    monkeypatch.setattr(training, "load_dataset", lambda config: tiny)
     with pytest.raises(ValueError, match="images of 2x2 pixels are too small for densenet_bc_100_12"):
         fit(replace(QUICK, model="densenet_bc_100_12", ood=("noise",)), tmp_path, "cpu", False)

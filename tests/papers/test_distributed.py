@@ -90,6 +90,6 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(tmp_path):
 
 def test_more_processes_than_images_are_refused_in_one_sentence(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
-    config = Config(limit=2, ood=("near",))
+    config = Config(limit=2, ood=("near",)).resolved()
     with pytest.raises(ValueError, match="3 processes are more than there are training images, 2; start fewer"):
-        distributed.TeamTrainer(config, config.dataset(), torch.device("cpu"))
+        distributed.TeamTrainer(config, runs.load_dataset(config), torch.device("cpu"))

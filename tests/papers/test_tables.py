@@ -157,7 +157,7 @@ def test_bad_input_is_one_sentence(arguments, message, tmp_path, monkeypatch):
 
 
 def test_scores_of_features_are_fitted_to_the_training_images_of_the_runs_network(rows, run):
-    images, labels = run.config.dataset().split("train")
+    images, labels = run.dataset().split("train")
     train, _ = history.outputs(run.load_model(), images)
     for score, by_hand in (
         ("mahalanobis", lambda x: scores.mahalanobis(train, labels, x)),

@@ -143,7 +143,7 @@ def same(config, folder, other):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Runs that nobody disturbed, and how long each took."""
-    training.Trainer(BASE, BASE.dataset(), torch.device("cpu"))  # imports what trainings import
+    training.Trainer(BASE.resolved(), runs.load_dataset(BASE), torch.device("cpu"))  # imports what trainings import
     folder, seconds = tmp_path_factory.mktemp("whole"), {}
     for name, config in CONFIGS.items():
         start = time.perf_counter()
@@ -473,7 +473,7 @@ def test_configurations_from_outside_are_checked_field_by_field(change, message)
 
     record = json.loads(json.dumps(asdict(BASE))) | change
     if message is None:
-        assert Config.from_dict(record).lr == 0.1  # None asks for the default
+        assert Config.from_dict(record).resolved().lr == 0.1  # None asks for the default
         return
     with pytest.raises(ValueError, match=message):
         Config.from_dict(record)
