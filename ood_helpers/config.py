@@ -97,6 +97,7 @@ PRESETS = {
 }
 MODELS = (
     "cnn",
+    "airbench",
     "resnet18",
     "resnet18_w16",
     "resnet34",
