@@ -12,10 +12,22 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from . import data, losses
 
-# What the lesson trains on each set unless told otherwise: a laptop's network for the small sets, the field's usual
-# one for the others.
-LAPTOP = dict(model="cnn", epochs=60, batch_size=32, lr=0.1, weight_decay=5e-4, augment="none")
-STANDARD = dict(model="resnet18", epochs=30, batch_size=128, lr=0.1, weight_decay=5e-4, augment="crop_flip")
+# Default settings by image set: a laptop's network for the small sets, a ResNet-18 for the others.
+COSINE = dict(schedule="cosine", warmup=0.0)
+LAPTOP = COSINE | dict(model="cnn", epochs=60, batch_size=32, lr=0.1, weight_decay=5e-4, augment="none")
+STANDARD = COSINE | dict(model="resnet18", epochs=30, batch_size=128, lr=0.1, weight_decay=5e-4, augment="crop_flip")
+# The default settings of the network for 32-pixel photographs: few steps, and a weight decay that acts.
+PHOTOGRAPHS = dict(
+    model="airbench",
+    epochs=16,
+    batch_size=512,
+    lr=0.1,
+    norm_bias_lr=3.2,
+    weight_decay=8e-3,
+    schedule="triangular",
+    warmup=0.2,
+    augment="shift_flip",
+)
 LESSON = {
     "digits": LAPTOP,
     "folder": LAPTOP,
@@ -111,8 +123,8 @@ MODELS = (
 )
 CHOICES = {
     "model": MODELS,
-    "schedule": ("cosine", "steps"),
-    "augment": ("none", "crop_flip", "resized_crop"),
+    "schedule": ("cosine", "steps", "triangular"),
+    "augment": ("none", "crop_flip", "shift_flip", "resized_crop"),
     "select": ("last", "validation", "test"),
     "precision": ("auto", "float32", "bfloat16"),
 }
@@ -122,13 +134,13 @@ CHOICES = {
 class Config:
     """One training. A field that is None takes the default of its image set when the configuration is used.
 
-    ``resolved()`` fills these defaults in (``LESSON``, ``STANDARD`` and ``data.ood_names``); names, folders and
+    ``resolved()`` fills these defaults in (``LESSON``, ``STANDARD``, ``PHOTOGRAPHS`` and ``data.ood_names``); names, folders and
     comparisons are of resolved configurations, so that writing a default out changes nothing.
 
     >>> Config(loss="logitnorm", loss_options={"temperature": 0.3}, seed=7).name
     'digits-cnn-logitnorm-temperature0.3-seed7'
     >>> replace(Config("digits"), data="cifar10").resolved().model
-    'resnet18'
+    'airbench'
     >>> Config(loss="softmx")
     Traceback (most recent call last):
     ValueError: unknown loss 'softmx'; known: softmax, logitnorm, meln, isomax, isomaxplus, dismax, dismax_fpr
@@ -144,15 +156,17 @@ class Config:
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float | None = None
-    schedule: str = "cosine"  # per step down to zero; or "steps": times 0.1 at each milestone
+    schedule: str | None = None  # "cosine" to zero; "triangular": linear up and down; "steps": times 0.1 at milestones
+    warmup: float | None = None  # share of a triangular schedule in which the rate rises
     milestones: tuple[int, ...] = ()  # epochs
-    augment: str | None = None  # "crop_flip": 4 pixels of padding; "resized_crop": as for ImageNet
+    augment: str | None = None  # "crop_flip": 4 pixels of zeros; "shift_flip": 2, reflected; "resized_crop": ImageNet's
     dropout: float = 0.0
     known: int | None = None  # the first so many classes are in-distribution, the others are the near OOD set
     fold: int | None = None  # of five stratified folds; None is the set's own test split
     ood: tuple[str, ...] | None = None  # names of the OOD sets
     loss_options: Any = ()  # for the loss's constructor, e.g. {"temperature": 0.3}; stored as sorted pairs
     head_lr: float | None = None  # of the classifier; None is lr
+    norm_bias_lr: float | None = None  # of the batch norms' biases; None is lr
     select: str = "last"  # which epoch is kept: the last, or the most accurate on this split ("test" is a leak)
     limit: int | None = None  # at most so many images of each split and set
     precision: str = "auto"  # of the network's products: bfloat16 where the machine computes it fast
@@ -170,6 +184,8 @@ class Config:
         for name in ("epochs", "batch_size", "lr"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value!r}")
+        if self.warmup is not None and not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be a share of the training, from 0 to below 1, not {self.warmup}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least one image, not {self.limit}")
         if self.fold is not None and not 0 <= self.fold < 5:
@@ -204,7 +220,9 @@ class Config:
 
     @cached_property
     def _resolved(self) -> "ResolvedConfig":
-        defaults = LESSON.get(self.data.partition(":")[0], STANDARD) | {"ood": data.ood_names(self.data, self.known)}
+        photographs = self.model == "airbench" or (self.model is None and self.data == "cifar10")
+        settings = PHOTOGRAPHS if photographs else LESSON.get(self.data.partition(":")[0], STANDARD)
+        defaults = settings | {"ood": data.ood_names(self.data, self.known)}
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         missing = {name: value for name, value in defaults.items() if values[name] is None}
         return ResolvedConfig(**(values | missing))
@@ -241,7 +259,8 @@ class Config:
         """Ten digits that differ between any two trainings."""
         # Only of what differs from a field's default, so that a field added later leaves older runs their names.
         config = self.resolved()
-        values = {f.name: value for f in fields(self) if (value := getattr(config, f.name)) != f.default}
+        defaults = {f.name: COSINE.get(f.name, f.default) for f in fields(self)}
+        values = {name: value for name, default in defaults.items() if (value := getattr(config, name)) != default}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
 
     @property
@@ -265,6 +284,8 @@ class ResolvedConfig(Config):
     batch_size: int
     lr: float
     weight_decay: float
+    schedule: str
+    warmup: float
     augment: str
     ood: tuple[str, ...]
 

@@ -19,35 +19,42 @@ from tqdm.auto import tqdm
 from . import backbones, files, metrics, models
 from .config import Config, ResolvedConfig
 from .data import ImageSet, load_ood
-from .data.augmentation import AUGMENTATIONS
+from .data.augmentation import AUGMENTATIONS, alternating_flips
 from .device import pick_device, precision, repeatable
 from .history import History, outputs
-from .losses import Recipe
 from .runs import Run, load_dataset, load_if_intact, save_run
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 
 
-def parameter_groups(
-    network: nn.Module, criterion: nn.Module, recipe: Recipe, head_lr: float | None = None
-) -> list[dict]:
-    """Optimizer groups: backbone, head (if it has a rate of its own), and the loss's own parameters, without decay."""
+def parameter_groups(network: nn.Module, criterion: nn.Module, config: ResolvedConfig) -> list[dict]:
+    """Optimizer groups: backbone, head and norms' biases (if they have rates), the loss's parameters (no decay)."""
     network_parameters = list(network.parameters())
-    head = list(network.classifier.parameters()) if head_lr else []
-    in_head, in_network = set(map(id, head)), set(map(id, network_parameters))
+    head = list(network.classifier.parameters()) if config.head_lr else []
+    biases = [m.bias for m in network.modules() if isinstance(m, nn.BatchNorm2d)] if config.norm_bias_lr else []
+    separate, in_network = {id(p) for p in head + biases}, {id(p) for p in network_parameters}
     own = [p for p in criterion.parameters() if id(p) not in in_network]  # a criterion may hold the network's head
-    groups: list[dict] = [{"params": [p for p in network_parameters if id(p) not in in_head]}]
+    groups: list[dict] = [{"params": [p for p in network_parameters if id(p) not in separate]}]
     if head:
-        groups.append({"params": head, "lr": head_lr})
+        groups.append({"params": head, "lr": config.head_lr})
+    if biases:  # their decay keeps the product of rate and decay
+        decay = config.weight_decay * config.lr / config.norm_bias_lr
+        groups.append({"params": biases, "lr": config.norm_bias_lr, "weight_decay": decay})
     if own:
-        groups.append({"params": own, "lr": recipe.loss_lr, "weight_decay": 0.0})
+        groups.append({"params": own, "lr": config.recipe.loss_lr, "weight_decay": 0.0})
     return groups
 
 
 def schedule(
     optimizer: torch.optim.Optimizer, config: ResolvedConfig, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Learning rate per step: cosine to zero, or times 0.1 at each milestone; ``steps`` per epoch."""
+    """Learning rate per step: cosine to zero, linear up and down, or times 0.1 at milestones; ``steps`` per epoch."""
+    if config.schedule == "triangular":
+        total = steps * config.epochs
+        peak = config.warmup * total
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min((step + 1) / (peak + 1), (total - step) / (total - peak))
+        )
     if config.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * config.epochs)
     milestones = [epoch * steps for epoch in config.milestones]
@@ -112,7 +119,7 @@ class Trainer:
             self.images, self.targets = self.images.to(device), self.targets.to(device)
         self.batch_size = min(config.batch_size, len(self.images))
         self.steps = len(self.images) // self.batch_size
-        groups = parameter_groups(self.network, self.criterion, recipe, config.head_lr)
+        groups = parameter_groups(self.network, self.criterion, config)
         options = {name: getattr(config, name) for name in ("lr", "momentum", "nesterov", "weight_decay")}
         self.optimizer = torch.optim.SGD(groups, fused=True, **options)
         self.scheduler = schedule(self.optimizer, config, self.steps)
@@ -154,9 +161,11 @@ class Trainer:
         augment, preprocess = AUGMENTATIONS[self.config.augment], getattr(self.criterion, "preprocess", None)
         total = torch.zeros((), device=self.device)  # stays on the device: no step waits for it
         order = torch.randperm(len(self.images), generator=generator, device=self.device).to(self.images.device)
+        flips = alternating_flips(len(self.images), self.config.seed, self.epoch).to(self.device)
         for index in order[: self.steps * self.batch_size].split(self.batch_size):
             images, targets = (x[index].to(self.device, non_blocking=True) for x in (self.images, self.targets))
-            images = augment(images, generator)
+            chosen = (flips[index],) if self.config.augment == "shift_flip" else ()
+            images = augment(images, generator, *chosen)
             if preprocess:
                 images, targets = preprocess(images, targets, generator)
             with self.autocast:

@@ -16,10 +16,40 @@ def crop_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> T
     shift = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator, device=images.device)
     flip = torch.rand(count, 1, generator=generator, device=images.device) < 0.5
     across, down = torch.arange(width, device=images.device), torch.arange(height, device=images.device)
-    columns = torch.where(flip, width - 1 - across, across) + shift[0]
-    rows = down + shift[1]
-    batch = torch.arange(count, device=images.device)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return _gather(padded, down + shift[1], torch.where(flip, across.flip(0), across) + shift[0])
+
+
+def shift_flip(images: Tensor, generator: torch.Generator, flip: Tensor, most: int = 2) -> Tensor:
+    """Shift each image by up to ``most`` pixels, reflecting it at its borders, and mirror those where ``flip`` is true.
+
+    (B, C, H, W) and (B,) -> (B, C, H, W), stored channels last.
+    """
+    count, _, height, width = images.shape
+    shift = torch.randint(-most, most + 1, (2, count, 1), generator=generator, device=images.device)
+    across, down = torch.arange(width, device=images.device), torch.arange(height, device=images.device)
+    columns = _reflect(torch.where(flip[:, None], across.flip(0), across) + shift[0], width)
+    return _gather(images, _reflect(down + shift[1], height), columns)
+
+
+def alternating_flips(count: int, seed: int, epoch: int) -> Tensor:
+    """Mirror each image in every second epoch; which half begins is random (Jordan, arXiv:2404.00498).
+
+    >>> bool((alternating_flips(100, 0, epoch=1) ^ alternating_flips(100, 0, epoch=2)).all())
+    True
+    """
+    first = torch.rand(count, generator=torch.Generator().manual_seed(seed)) < 0.5
+    return first ^ (epoch % 2 == 0)
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    """Positions outside 0..size-1, reflected at the first and the last one."""
+    return size - 1 - (size - 1 - index.abs()).abs()
+
+
+def _gather(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Image i at rows[i] and columns[i], stored channels last."""
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def resized_crop(images: Tensor, generator: torch.Generator, size: int = 224) -> Tensor:
@@ -38,4 +68,9 @@ def resized_crop(images: Tensor, generator: torch.Generator, size: int = 224) ->
     return nn.functional.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
 
 
-AUGMENTATIONS = {"none": lambda images, generator: images, "crop_flip": crop_flip, "resized_crop": resized_crop}
+AUGMENTATIONS = {
+    "none": lambda images, generator: images,
+    "crop_flip": crop_flip,
+    "shift_flip": shift_flip,
+    "resized_crop": resized_crop,
+}

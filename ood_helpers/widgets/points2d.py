@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from .. import losses
+from ..config import Config
 from ..device import repeatable
 from ..training import parameter_groups
 
@@ -61,7 +62,7 @@ def fit_points(
         layers = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
         network = nn.Sequential(*layers, recipe.head(width, int(labels.max()) + 1))
         criterion = recipe.criterion(network[-1], **options)
-        optimizer = torch.optim.Adam(parameter_groups(network, criterion, recipe), lr=0.01)
+        optimizer = torch.optim.Adam(parameter_groups(network, criterion, Config(loss=loss).resolved()), lr=0.01)
         for _ in range(steps):
             optimizer.zero_grad()
             criterion(network(points), labels).backward()

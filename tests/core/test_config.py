@@ -76,8 +76,8 @@ def test_replacing_the_data_takes_the_defaults_of_the_new_data():
     changed = replace(Config("digits", lr=0.05), data="cifar10")
     assert changed == Config("cifar10", lr=0.05) and changed.hash == Config("cifar10", lr=0.05).hash
     config = changed.resolved()
-    assert (config.model, config.epochs, config.batch_size, config.lr) == ("resnet18", 30, 128, 0.05)
-    assert config.augment == "crop_flip" and config.ood == ("cifar100", "svhn", "textures", "noise")
+    assert (config.model, config.epochs, config.batch_size, config.lr) == ("airbench", 16, 512, 0.05)
+    assert config.augment == "shift_flip" and config.ood == ("cifar100", "svhn", "textures", "noise")
     assert replace(Config(), known=10).resolved().ood == ("letters", "patches", "noise")
 
 
@@ -97,7 +97,7 @@ def test_a_resolved_configuration_is_the_same_training():
             Config(loss="logitnorm", loss_options={"temperature": 0.3}, seed=7),
             "digits-cnn-logitnorm-temperature0.3-seed7-68258fe0c4",
         ),
-        (Config("cifar10"), "cifar10-resnet18-softmax-seed0-0a15e11e02"),
+        (Config("cifar10", model="resnet18"), "cifar10-resnet18-softmax-seed0-0a15e11e02"),
         (Config("mnist", loss="meln"), "mnist-cnn-meln-seed0-f057ebf8a3"),
         (Config("folder:some/where", fold=2), "folder_some_where-cnn-softmax-fold2-seed0-6e97dd12da"),
         (Config("digits", known=10), "digits-cnn-softmax-seed0-a7488dcb42"),
@@ -108,6 +108,21 @@ def test_a_resolved_configuration_is_the_same_training():
 )
 def test_existing_runs_keep_their_folders(config, folder):
     assert config.folder("runs").name == folder
+
+
+def test_photographs_have_settings_of_their_own():
+    config = Config("cifar10").resolved()
+    assert (config.model, config.schedule, config.augment) == ("airbench", "triangular", "shift_flip")
+    steps = config.epochs * (45_000 // config.batch_size)
+    assert 0.3 < config.lr * config.weight_decay * steps / 2 < 1  # the sum of rate x decay: it acts
+    other = Config("cifar10", model="resnet18").resolved()
+    assert (other.schedule, other.warmup, other.norm_bias_lr, other.epochs) == ("cosine", 0, None, 30)
+
+
+@pytest.mark.parametrize("warmup", [-0.1, 1.0])
+def test_a_warmup_is_a_share_of_the_training(warmup):
+    with pytest.raises(ValueError, match="warmup must be a share of the training"):
+        Config(warmup=warmup)
 
 
 def test_models_are_those_that_can_be_built():

@@ -8,7 +8,7 @@ import torch
 
 from ood_helpers import data, losses, metrics, models, runs, sweeps, training
 from ood_helpers.config import Config
-from ood_helpers.data import imageset
+from ood_helpers.data import augmentation, imageset
 from ood_helpers.data.augmentation import crop_flip
 from ood_helpers.history import History, outputs
 from ood_helpers.training import fit
@@ -144,11 +144,59 @@ def test_crops_and_flips_are_crops_and_flips():
     assert out.shape == images.shape
 
 
+def test_shifts_continue_the_image_by_reflection():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 256, (64, 3, 6, 5), generator=generator, dtype=torch.uint8)
+    flip = torch.arange(64) % 2 == 0
+    out = augmentation.shift_flip(images, generator, flip)
+    padded = torch.nn.functional.pad(images.float(), (2,) * 4, mode="reflect").byte()
+    seen = set()
+    for image, result, flipped in zip(padded, out, flip):
+        image = image.flip(2) if flipped else image
+        matches = [(y, x) for y in range(5) for x in range(5) if image[:, y : y + 6, x : x + 5].equal(result)]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len(seen) > 15  # of 25
+
+
+def test_flips_alternate_by_epoch(tmp_path, monkeypatch):
+    seen = []
+
+    def record(images, generator, flip):
+        seen.append((images, flip))
+        return images
+
+    monkeypatch.setitem(augmentation.AUGMENTATIONS, "shift_flip", record)
+    fit(replace(QUICK, augment="shift_flip", limit=40, batch_size=40, epochs=2), tmp_path, "cpu", False)
+    (images, first), (again, second) = seen
+    same = (images.flatten(1)[:, None] == again.flatten(1)).all(2).float().argmax(1)  # the order differs
+    assert first.any() and not first.all() and second[same].equal(~first)
+
+
+def test_a_triangular_schedule_rises_and_falls_to_zero():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    config = Config(data="cifar10", epochs=10, warmup=0.2, lr=2.0).resolved()
+    scheduler, rates = training.schedule(optimizer, config, steps=10), []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step(), scheduler.step()
+    assert np.argmax(rates) == 20 and rates[20] == 2.0 and 0 < rates[0] < 0.2 and 0 < rates[-1] < 0.1
+    assert np.ptp(np.diff(rates[:21])) < 1e-9 and np.ptp(np.diff(rates[20:])) < 1e-9
+
+
+def test_the_biases_of_norms_have_their_own_rate_and_the_same_decay_per_step():
+    network = models.build("cnn", 3, (1, 8, 8), torch.nn.Linear)
+    config = Config(lr=0.1, weight_decay=0.01, norm_bias_lr=1.0).resolved()
+    _, biases = training.parameter_groups(network, losses.SoftmaxLoss(), config)
+    assert [len(p) for p in biases["params"]] == [16, 32, 64] and biases["lr"] == 1.0
+    assert biases["lr"] * biases["weight_decay"] == pytest.approx(0.1 * 0.01)
+
+
 def test_the_losses_own_parameters_have_their_own_rate():
     network = torch.nn.Linear(2, 3)
     for name, expected in (("meln", 0.01), ("dismax", None), ("softmax", None)):
         recipe = losses.recipe(name)
-        groups = training.parameter_groups(network, recipe.criterion(network), recipe)
+        groups = training.parameter_groups(network, recipe.criterion(network), Config(loss=name).resolved())
         assert [group.get("lr") for group in groups[1:]] == ([expected] if expected else [])
         assert len(groups[0]["params"]) == 2
 
