@@ -134,8 +134,8 @@ CHOICES = {
 class Config:
     """One training. A field that is None takes the default of its image set when the configuration is used.
 
-    ``resolved()`` fills these defaults in (``LESSON``, ``STANDARD``, ``PHOTOGRAPHS`` and ``data.ood_names``); names, folders and
-    comparisons are of resolved configurations, so that writing a default out changes nothing.
+    ``resolved()`` fills these defaults in (``LESSON``, ``STANDARD``, ``PHOTOGRAPHS`` and ``data.ood_names``); names,
+    folders and comparisons are of resolved configurations, so that writing a default out changes nothing.
 
     >>> Config(loss="logitnorm", loss_options={"temperature": 0.3}, seed=7).name
     'digits-cnn-logitnorm-temperature0.3-seed7'
