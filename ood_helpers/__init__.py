@@ -4,38 +4,24 @@
 >>> losses.LogitNormLoss(temperature=0.3).temperature
 0.3
 
-Submodules and the names below load when they are first used, so that `import ood_helpers` costs
-next to nothing beside `import torch`.
+What needs more than torch (pandas, Matplotlib, widgets) loads when it is first used.
 """
 
 from importlib import import_module
 
+from . import config, data, files, losses, metrics, models, runs, scores, training
+from ._torchvision import import_torchvision
+from .config import Config
+from .losses import RECIPES
+from .metrics import detection
+from .runs import Run
+from .training import fit
+
 __version__ = "0.1.0"
 
-_SUBMODULES = (
-    "bench",
-    "config",
-    "course",
-    "data",
-    "figures",
-    "losses",
-    "metrics",
-    "models",
-    "papers",
-    "plots",
-    "runs",
-    "scores",
-    "sweeps",
-    "training",
-    "widgets",
-)
-_NAMES = {
-    "Config": "config",
-    "Run": "runs",
-    "fit": "training",
+_LAZY_MODULES = ("bench", "course", "figures", "papers", "plots", "sweeps", "widgets")
+_LAZY_NAMES = {
     "fit_all": "sweeps",
-    "RECIPES": "losses",
-    "detection": "metrics",
     "save_figure": "figures",
     "settings": "figures",
     "ScoreExplorer": "widgets",
@@ -43,32 +29,34 @@ _NAMES = {
     "Playground": "widgets",
 }
 
-__all__ = [*_SUBMODULES, *_NAMES, "import_torchvision"]
+__all__ = [
+    "RECIPES",
+    "Config",
+    "Run",
+    "config",
+    "data",
+    "detection",
+    "files",
+    "fit",
+    "import_torchvision",
+    "losses",
+    "metrics",
+    "models",
+    "runs",
+    "scores",
+    "training",
+    *_LAZY_MODULES,
+    *_LAZY_NAMES,
+]
 
 
 def __getattr__(name):
-    if name in _SUBMODULES:
+    if name in _LAZY_MODULES:
         return import_module(f"{__name__}.{name}")
-    if name in _NAMES:
-        return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
+    if name in _LAZY_NAMES:
+        return getattr(import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
     return sorted([*globals(), *__all__])
-
-
-def import_torchvision():
-    """torchvision, imported when first needed; ImportError in one sentence where it does not fit torch.
-
-    A CPU-only torch beside the package index's torchvision installs without complaint and fails on import
-    with "operator torchvision::nms does not exist", which tells nobody what to do.
-    """
-    try:
-        return import_module("torchvision")
-    except (RuntimeError, ImportError, OSError) as error:
-        raise ImportError(
-            "torchvision does not fit the installed torch: a CPU-only torch cannot be mixed with the default "
-            "torchvision; install both from one source, as `make setup` does in a new .venv "
-            f"({str(error).splitlines()[0]})"
-        ) from error

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import import_torchvision
+from ._torchvision import import_torchvision
 from .kernels import Dropout
 
 

@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from . import data, losses
+from .backbones import BACKBONES
 
 # Default settings by image set: a laptop's network for the small sets, a ResNet-18 for the others.
 COSINE = dict(schedule="cosine", warmup=0.0)
@@ -107,22 +108,8 @@ PRESETS = {
         ood=("patches",),
     ),
 }
-MODELS = (
-    "cnn",
-    "airbench",
-    "resnet18",
-    "resnet18_w16",
-    "resnet34",
-    "resnet110",
-    "wrn_16_2",
-    "wrn_40_2",
-    "wrn_28_10",
-    "densenet_bc_100_12",
-    "resnet18_224",
-    "resnet50_pretrained",
-)
 CHOICES = {
-    "model": MODELS,
+    "model": tuple(BACKBONES),
     "schedule": ("cosine", "steps", "triangular"),
     "augment": ("none", "crop_flip", "shift_flip", "resized_crop"),
     "select": ("last", "validation", "test"),
@@ -209,9 +196,8 @@ class Config:
     def from_dict(cls, record: Mapping[str, Any]) -> "Config":
         """From a run's JSON, which anybody may have edited: unknown names and wrong types are refused."""
         known = [field.name for field in fields(cls)]
-        for name in record:
-            if name not in known:
-                raise ValueError(f"unknown field {name!r} in a configuration; known: {', '.join(known)}")
+        if unknown := [name for name in record if name not in known]:
+            raise ValueError(f"unknown field {unknown[0]!r} in a configuration; known: {', '.join(known)}")
         return cls(**record)
 
     def resolved(self) -> "ResolvedConfig":
@@ -235,13 +221,8 @@ class Config:
 
     def quick(self) -> "Config":
         """Two epochs of a few images: does everything run? The numbers mean nothing."""
-        return replace(
-            self,
-            epochs=2,
-            limit=min(self.limit or 128, 128),
-            batch_size=min(self.resolved().batch_size, 32),
-            milestones=(1,) if self.milestones else (),
-        )
+        changes: dict[str, Any] = {"limit": min(self.limit or 128, 128), "milestones": (1,) if self.milestones else ()}
+        return replace(self, epochs=2, batch_size=min(self.resolved().batch_size, 32), **changes)
 
     @property
     def recipe(self) -> losses.Recipe:

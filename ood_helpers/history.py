@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .models import Network
 from .scores import compact_float_dtype
 
 N_SNAPSHOTS = 6  # epochs at which more logits are stored, for scrubbing through training
 
 
 @torch.inference_mode()
-def outputs(network: nn.Module, images: Tensor, batch_size: int = 250) -> tuple[Tensor, Tensor]:
+def outputs(network: Network, images: Tensor, batch_size: int = 250) -> tuple[Tensor, Tensor]:
     """Features and logits of a network in evaluation mode.
 
     Parameters
@@ -50,7 +51,7 @@ class History:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         criterion: nn.Module,
         sets: Mapping[str, Tensor],
         labels: Mapping[str, Tensor],

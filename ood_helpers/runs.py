@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class Run:
     config: ResolvedConfig
     path: Path
     classes: tuple[str, ...]
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
     history: dict
 
     @cached_property
@@ -106,7 +107,7 @@ class Run:
         """The images that it was trained and tested on."""
         return load_dataset(self.config)
 
-    def images(self, name: str) -> torch.Tensor:
+    def images(self, name: str) -> Any:
         """The images (N, C, H, W) behind ``logits[name]``."""
         dataset = self.dataset()
         if name in dataset.splits:
@@ -203,7 +204,7 @@ def save_run(
     runs: str | Path,
     network: models.Network,
     history: dict,
-    arrays: dict[str, dict[str, np.ndarray]],
+    arrays: dict[str, dict[str, Any]],
     dataset: data.ImageSet,
     **facts,
 ) -> Run:

@@ -11,6 +11,7 @@ import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 def parameter_groups(network: nn.Module, criterion: nn.Module, config: ResolvedConfig) -> list[dict]:
     """Optimizer groups: backbone, head and norms' biases (if they have rates), the loss's parameters (no decay)."""
     network_parameters = list(network.parameters())
-    head = list(network.classifier.parameters()) if config.head_lr else []
+    head = list(network.get_submodule("classifier").parameters()) if config.head_lr else []
     biases = [m.bias for m in network.modules() if isinstance(m, nn.BatchNorm2d)] if config.norm_bias_lr else []
     separate, in_network = {id(p) for p in head + biases}, {id(p) for p in network_parameters}
     own = [p for p in criterion.parameters() if id(p) not in in_network]  # a criterion may hold the network's head
@@ -91,27 +92,25 @@ class Checkpoint:
 
     def locked(self) -> AbstractContextManager:
         """Hold this training's lock; wait while another process trains it."""
-        message = f"waiting for another process that trains {self.path.stem}"
-        return files.locked(self.path.with_suffix(".lock"), message)
+        return files.locked(self.path.with_suffix(".lock"), f"waiting for another process that trains {self.path.stem}")
 
 
 class Trainer:
     """One training: network, loss, optimizer, schedule and history.
 
-    Where several processes share a training, ``papers.distributed.TeamTrainer`` overrides the five methods that
-    follow the constructor.
+    ``papers.distributed.TeamTrainer``, for several processes, overrides the five methods after the constructor.
     """
 
     def __init__(self, config: ResolvedConfig, dataset: ImageSet, device: torch.device):
         self.config, self.dataset, self.device = config, dataset, device
         splits = {name: dataset.split(name) for name in ("train", "validation", "test")}
         self.labels = {name: labels for name, (_, labels) in splits.items()}
-        self.sets = {name: images for name, (images, _) in splits.items()}
+        self.sets: dict[str, Any] = {name: images for name, (images, _) in splits.items()}
         self.sets |= {name: load_ood(name, dataset).images[: config.limit] for name in config.ood}
         recipe, shape = config.recipe, dataset.shape
         with repeatable(config.seed):
             self.network = models.build(config.model, dataset.num_classes, shape, recipe.head, config.dropout)
-        self.network.standardise_by(self.sets["train"]).to(device, memory_format=torch.channels_last)
+        self.network.standardise_by(self.sets["train"]).to(device).to(memory_format=torch.channels_last)
         self.model: nn.Module = self.network
         self.criterion = recipe.criterion(self.network.classifier, **dict(config.loss_options)).to(device)
         self.images, self.targets = self.sets["train"], self.labels["train"]
@@ -126,7 +125,11 @@ class Trainer:
         small = config.model in backbones.SMALL and config.precision == "auto"
         self.autocast = precision(device, "float32" if small else config.precision)
         self.history = History(self.network, self.criterion, self.sets, self.labels, config.epochs)
-        self.stateful = {"network": self.network, "criterion": self.criterion, "optimiser": self.optimizer}
+        self.stateful: dict[str, Any] = {
+            "network": self.network,
+            "criterion": self.criterion,
+            "optimiser": self.optimizer,
+        }
         self.stateful |= {"schedule": self.scheduler, "history": self.history}  # by their names in a checkpoint
         self.epoch = 0
         self.best: dict | None = None  # accuracy, epoch and weights of the selected epoch
@@ -266,9 +269,8 @@ def fit(
 ) -> Run:
     """Train a configuration, or return its run if that was done before.
 
-    The same configuration on the same machine gives the same numbers, also when it was stopped, however hard, and
-    started again: it resumes from its last checkpoint. Of several processes that ask for one configuration, one trains
-    it. The caller's random state, number of threads and memory allocator are left as they were.
+    It resumes from its last checkpoint, to the same bits. Of several processes that ask for one configuration, one
+    trains it. The caller's random state, number of threads and memory allocator are left as they were.
 
     Parameters
     ----------
@@ -284,12 +286,8 @@ def fit(
 
     Raises
     ------
-    ValueError
-        When a name is unknown, or the training does not fit into memory.
-    FloatingPointError
-        When the loss becomes NaN or infinite.
-    OSError
-        When the directory cannot be written.
+    ValueError, FloatingPointError, OSError
+        When a name is unknown or memory is too small; when the loss becomes NaN; when nothing can be written.
     """
     config, chosen, checkpoint = config.resolved(), pick_device(device), Checkpoint(config, runs)
     # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.
@@ -305,6 +303,5 @@ def fit(
             error.add_note(f"Call fit again to resume {config.name} from its last checkpoint.")
             raise
         except (torch.OutOfMemoryError, MemoryError):
-            smaller = f"try batch_size={max(1, config.batch_size // 2)}"
-            message = f"{config.model} does not fit in the device's memory with batches of {config.batch_size}"
-            raise ValueError(f"{message}; {smaller}") from None
+            message = f"{config.model} does not fit in the device's memory with batches of {config.batch_size}; "
+            raise ValueError(f"{message}try batch_size={max(1, config.batch_size // 2)}") from None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from .. import import_torchvision
+from .._torchvision import import_torchvision
 from ..files import atomic_directory
 from . import folders
 from .downloads import download, md5, unpack

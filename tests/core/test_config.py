@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import anything
 
-from ood_helpers.config import MODELS, PRESETS, Config
+from ood_helpers.config import PRESETS, Config
 from ood_helpers.losses import RECIPES
 
 configs = st.builds(
@@ -123,9 +123,3 @@ def test_photographs_have_settings_of_their_own():
 def test_a_warmup_is_a_share_of_the_training(warmup):
     with pytest.raises(ValueError, match="warmup must be a share of the training"):
         Config(warmup=warmup)
-
-
-def test_models_are_those_that_can_be_built():
-    from ood_helpers.backbones import BACKBONES
-
-    assert set(MODELS) == set(BACKBONES)

@@ -1,12 +1,13 @@
 """Training from the outside: a configuration goes in, a run comes out, and comes out the same again."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from ood_helpers import data, losses, metrics, models, runs, sweeps, training
+from ood_helpers import data, device, losses, metrics, models, runs, sweeps, training
 from ood_helpers.config import Config
 from ood_helpers.data import augmentation, imageset
 from ood_helpers.data.augmentation import crop_flip
@@ -334,3 +335,14 @@ def test_images_too_small_for_a_model_are_told_so(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "load_dataset", lambda config: tiny)
     with pytest.raises(ValueError, match="images of 2x2 pixels are too small for densenet_bc_100_12"):
         fit(replace(QUICK, model="densenet_bc_100_12", ood=("noise",)), tmp_path, "cpu", False)
+
+
+def test_fit_leaves_threads_random_state_and_allocator_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "raise_malloc_thresholds", lambda *_: pytest.fail("a library call changed malloc"))
+    environment, threads, state = dict(os.environ), torch.get_num_threads(), torch.get_rng_state()
+    fit(replace(QUICK, epochs=1), tmp_path, "cpu", False)
+    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+    assert dict(os.environ) == environment
+    with pytest.raises(FloatingPointError, match="positive_temperature=True"):
+        fit(replace(QUICK, loss="meln", lr=1e30), tmp_path, "cpu", False)
+    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
