@@ -1,6 +1,7 @@
 """Random changes of training images, a complete batch at a time, on the device that holds it."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ def resized_crop(images: Tensor, generator: torch.Generator, size: int = 224) ->
     return nn.functional.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
 
 
-AUGMENTATIONS = {
+AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
     "none": lambda images, generator: images,
     "crop_flip": crop_flip,
     "shift_flip": shift_flip,

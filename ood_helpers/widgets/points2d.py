@@ -9,7 +9,7 @@ from torch import nn
 from .. import losses
 from ..config import Config
 from ..device import repeatable
-from ..training import parameter_groups
+from ..optimization import parameter_groups
 
 WIDTH, STEPS = 24, 300  # of the playground's network and its training
 

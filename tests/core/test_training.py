@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ood_helpers import data, device, losses, metrics, models, runs, sweeps, training
+from ood_helpers import data, device, losses, metrics, models, optimization, runs, sweeps, training
 from ood_helpers.config import Config
 from ood_helpers.data import augmentation, imageset
 from ood_helpers.data.augmentation import crop_flip
@@ -177,7 +177,7 @@ def test_flips_alternate_by_epoch(tmp_path, monkeypatch):
 def test_a_triangular_schedule_rises_and_falls_to_zero():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
     config = Config(data="cifar10", epochs=10, warmup=0.2, lr=2.0).resolved()
-    scheduler, rates = training.schedule(optimizer, config, steps=10), []
+    scheduler, rates = optimization.schedule(optimizer, config, steps=10), []
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step(), scheduler.step()
@@ -188,7 +188,7 @@ def test_a_triangular_schedule_rises_and_falls_to_zero():
 def test_the_biases_of_norms_have_their_own_rate_and_the_same_decay_per_step():
     network = models.build("cnn", 3, (1, 8, 8), torch.nn.Linear)
     config = Config(lr=0.1, weight_decay=0.01, norm_bias_lr=1.0).resolved()
-    _, biases = training.parameter_groups(network, losses.SoftmaxLoss(), config)
+    _, biases = optimization.parameter_groups(network, losses.SoftmaxLoss(), config)
     assert [len(p) for p in biases["params"]] == [16, 32, 64] and biases["lr"] == 1.0
     assert biases["lr"] * biases["weight_decay"] == pytest.approx(0.1 * 0.01)
 
@@ -197,7 +197,7 @@ def test_the_losses_own_parameters_have_their_own_rate():
     network = torch.nn.Linear(2, 3)
     for name, expected in (("meln", 0.01), ("dismax", None), ("softmax", None)):
         recipe = losses.recipe(name)
-        groups = training.parameter_groups(network, recipe.criterion(network), Config(loss=name).resolved())
+        groups = optimization.parameter_groups(network, recipe.criterion(network), Config(loss=name).resolved())
         assert [group.get("lr") for group in groups[1:]] == ([expected] if expected else [])
         assert len(groups[0]["params"]) == 2
 
