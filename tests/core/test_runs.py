@@ -30,6 +30,8 @@ def test_a_configurations_hash_depends_on_every_field():
         "head_lr": 0.2,
         "select": "validation",
         "limit": 10,
+        "warmup": 0.3,
+        "norm_bias_lr": 0.5,
         "precision": "float32",
     }
     hashes = {field.name: replace(base, **{field.name: other[field.name]}).hash for field in fields(Config)}
