@@ -59,6 +59,7 @@ def test_an_unknown_preset_lists_the_known():
         Config.preset("lognorm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_train_and_score_on_what_is_at_hand(name, tmp_path, monkeypatch):
     """Every protocol, shortened, on the digits in the size it asks for; pretrained weights are not fetched."""

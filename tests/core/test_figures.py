@@ -158,6 +158,7 @@ def test_save_figure_refuses_what_is_no_name(project, name):
     assert not (project / "figures").exists()
 
 
+@pytest.mark.slow
 def test_a_figure_drawn_again_by_another_process_has_the_same_bytes(project):
     code = (
         "import matplotlib.pyplot as plt; from ood_helpers import figures; figures.style();"

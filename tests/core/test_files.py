@@ -51,6 +51,7 @@ def test_an_error_while_a_directory_is_filled_leaves_the_old_one(tmp_path):
     assert os.listdir(path) == ["old"] and os.listdir(tmp_path) == [".hidden"]
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     script = (
         "import os, sys; from ood_helpers.files import atomic_directory as a\nwith a(sys.argv[1]) as s: os._exit(9)"
@@ -97,6 +98,7 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_lock_is_waited_for_until_its_process_dies(tmp_path, capsys):
     script = (
         "import sys, time; from ood_helpers.files import locked\n"

@@ -320,6 +320,7 @@ def test_half_precision_is_computed_in_float32(name):
         torch.testing.assert_close(z, head(x.float()), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", losses.RECIPES)
 def test_compiles_without_a_graph_break(name):
     recipe = losses.recipe(name)

@@ -32,8 +32,6 @@ def test_a_configurations_hash_depends_on_every_field():
         "norm_bias_lr": 0.3,
         "select": "validation",
         "limit": 10,
-        "warmup": 0.3,
-        "norm_bias_lr": 0.5,
         "precision": "float32",
     }
     hashes = {field.name: replace(base, **{field.name: other[field.name]}).hash for field in fields(Config)}

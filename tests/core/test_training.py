@@ -256,6 +256,7 @@ def test_bad_names_and_values_are_refused_in_one_sentence(tmp_path):
     assert not leftovers(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_fast_loop_learns_what_the_plain_loop_learns():
     """Three seeds each, on digits drawn as colour images of 16 pixels: the same accuracy within a seed's deviation."""
     from ood_helpers.bench.baselines import BaselineTrainer
