@@ -4,23 +4,25 @@
 >>> losses.LogitNormLoss(temperature=0.3).temperature
 0.3
 
-What needs more than torch (pandas, Matplotlib, widgets) loads when it is first used.
+Modules and names load when they are first used, so that ``--help`` and ``import ood_helpers`` do not wait for torch.
 """
 
 from importlib import import_module
 
-from . import config, data, files, losses, metrics, models, runs, scores, training
 from ._torchvision import import_torchvision
-from .config import Config
-from .losses import RECIPES
-from .metrics import detection
-from .runs import Run
-from .training import fit
 
 __version__ = "0.1.0"
 
-_LAZY_MODULES = ("bench", "course", "figures", "papers", "plots", "sweeps", "widgets")
-_LAZY_NAMES = {
+_MODULES = (
+    *("config", "data", "figures", "losses", "metrics", "models", "plots", "runs", "scores", "sweeps", "training"),
+    *("bench", "course", "papers", "widgets"),
+)
+_NAMES = {  # and their modules
+    "Config": "config",
+    "RECIPES": "losses",
+    "Run": "runs",
+    "detection": "metrics",
+    "fit": "training",
     "fit_all": "sweeps",
     "save_figure": "figures",
     "settings": "figures",
@@ -29,32 +31,14 @@ _LAZY_NAMES = {
     "Playground": "widgets",
 }
 
-__all__ = [
-    "RECIPES",
-    "Config",
-    "Run",
-    "config",
-    "data",
-    "detection",
-    "files",
-    "fit",
-    "import_torchvision",
-    "losses",
-    "metrics",
-    "models",
-    "runs",
-    "scores",
-    "training",
-    *_LAZY_MODULES,
-    *_LAZY_NAMES,
-]
+__all__ = [*_MODULES, *_NAMES, "import_torchvision"]
 
 
 def __getattr__(name):
-    if name in _LAZY_MODULES:
+    if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    if name in _LAZY_NAMES:
-        return getattr(import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
+    if name in _NAMES:
+        return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
