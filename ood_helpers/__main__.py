@@ -32,6 +32,7 @@ HELP = {
 
 
 def parse_value(text):
+    """Read an option's value as int, float, bool or text."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -80,6 +81,7 @@ def check_loss_options(config):
 
 
 def train(args):
+    """Run the command ``train``."""
     from .device import raise_malloc_thresholds
     from .sweeps import spread, table
 
@@ -97,6 +99,7 @@ def train(args):
 
 
 def table(args):
+    """Run the command ``table``."""
     from .device import raise_malloc_thresholds
     from .figures import folder
     from .papers.cluster import cluster
@@ -142,6 +145,7 @@ def paper_table(args):
 
 
 def bench(args):
+    """Run the command ``bench``."""
     from .bench import scaling, speed
     from .device import pick_device
 
@@ -184,12 +188,14 @@ def add_config(parser):
 
 
 def add_training(parser):
+    """Add the options of every training."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of trained runs")
     add_config(parser)
 
 
 def add_table(parser):
+    """Add the options of ``table``."""
     text = "a paper's table beside what it published, by its protocol; without one, all seven losses by the lesson's"
     parser.add_argument("paper", nargs="?", choices=PAPERS, help=text)
     add_training(parser)
@@ -203,6 +209,7 @@ def add_table(parser):
 
 
 def add_bench(parser):
+    """Add the options of ``bench``."""
     text = "train, heads, metrics, explorer or scaling; by default all"
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=text)
     parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
@@ -223,6 +230,7 @@ class _Command(argparse.ArgumentParser):
 
 
 def make_parser():
+    """Make the parser; a command's options are added when it is chosen, since they need torch."""
     top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
     for function, add_options, text in (
@@ -238,6 +246,7 @@ def make_parser():
 
 
 def main(arguments=None):
+    """Run the command line; an expected error is one sentence."""
     args = make_parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ood_helpers").setLevel(logging.INFO)  # how images are converted

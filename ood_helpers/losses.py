@@ -245,7 +245,9 @@ class IsoMaxPlusLossSecondPart(IsoMaxLossSecondPart):
 
 
 class DisMaxLossSecondPart(IsoMaxLossSecondPart):
-    """DisMax's criterion (arXiv:2205.05874): CE(Es z), or with fractional-probability regularisation (FPR)
+    """DisMax's criterion (arXiv:2205.05874).
+
+    CE(Es z), or with fractional-probability regularisation (FPR)
 
         (CE(Es z) on the first half of the batch + alpha KL(Q || P) on the second half) / 2,
 
@@ -352,20 +354,24 @@ class Recipe:
 
 
 def softmax(head: nn.Module) -> SoftmaxLoss:
+    """Make the criterion of ``RECIPES["softmax"]``."""
     return SoftmaxLoss()
 
 
 def logitnorm(head: nn.Module, **options: Any) -> LogitNormLoss:
+    """Make the criterion of ``RECIPES["logitnorm"]``."""
     return LogitNormLoss(**options)
 
 
 def meln(head: nn.Module, **options: Any) -> MarginEnhancedLogitNormLoss:
+    """Make the criterion of ``RECIPES["meln"]``."""
     criterion = MarginEnhancedLogitNormLoss(**options)
     criterion.margin.requires_grad_(criterion.margin_on == "all")  # a margin with an effect would only decrease
     return criterion
 
 
 def dismax_fpr(head: nn.Module, regularization: str = "fpr", **options: Any) -> DisMaxLossSecondPart:
+    """Make the criterion of ``RECIPES["dismax_fpr"]``."""
     return DisMaxLossSecondPart(head, regularization, **options)
 
 

@@ -17,6 +17,7 @@ GRID = 2.0**36
 
 
 def quantize(x):
+    """Round to the grid on which Python and JavaScript agree."""
     return np.floor(x * GRID + 0.5) / GRID
 
 

@@ -46,6 +46,7 @@ def widget_module(name: str, renderer: str) -> str:
 
 
 def to_base64(data: bytes) -> str:
+    """Encode bytes as base64 text."""
     return base64.b64encode(data).decode()
 
 

@@ -34,6 +34,7 @@ def _add_title(figure, title):
 
 
 def png(figure: Figure) -> bytes:
+    """Draw a figure into the bytes of a PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
     return buffer.getvalue()
