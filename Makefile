@@ -30,7 +30,7 @@ check: $(VENV)/installed
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m ruff check --quiet .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -n 2 -m "not slow" tests/core $(wildcard ood_helpers/*.py)
+	$(PY) -m pytest -q -n 2 -m "not slow" tests/core tests/engine $(wildcard ood_helpers/*.py ood_helpers/engine/*.py)
 
 test: $(VENV)/tested
 	@echo "The tests passed and nothing has changed since; make -B test runs them again."
@@ -43,7 +43,7 @@ $(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
 # Kills, flips and generated cases by the thousand; what they came to is written to tests/long_report.md.
 test-long: $(VENV)/installed
 	$(PY) tests/long_report.py tests/project/test_reliability.py tests/core/test_losses.py tests/core/test_scores.py \
-	  tests/core/test_metrics.py tests/core/test_kernels.py tests/data/test_sets.py tests/core/test_config.py \
+	  tests/core/test_metrics.py tests/engine/test_kernels.py tests/data/test_sets.py tests/core/test_config.py \
 	  tests/project/test_other_images.py tests/widgets/test_timing.py
 
 # Made from the notebooks as they are, with their outputs; anew only where something is newer than what was made.

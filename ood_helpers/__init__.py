@@ -9,7 +9,7 @@ Modules and names load when they are first used, so that ``--help`` and ``import
 
 from importlib import import_module
 
-from ._torchvision import import_torchvision
+from .engine.torchvision import import_torchvision
 
 __version__ = "0.1.0"
 

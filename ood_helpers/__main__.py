@@ -82,7 +82,7 @@ def check_loss_options(config):
 
 def train(args):
     """Run the command ``train``."""
-    from .device import raise_malloc_thresholds
+    from .engine.device import raise_malloc_thresholds
     from .sweeps import spread, table
 
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # started by torchrun
@@ -100,7 +100,7 @@ def train(args):
 
 def table(args):
     """Run the command ``table``."""
-    from .device import raise_malloc_thresholds
+    from .engine.device import raise_malloc_thresholds
     from .figures import folder
     from .papers.cluster import cluster
 
@@ -147,7 +147,7 @@ def paper_table(args):
 def bench(args):
     """Run the command ``bench``."""
     from .bench import scaling, speed
-    from .device import pick_device
+    from .engine.device import pick_device
 
     device = pick_device(args.device).type
     tasks = speed.TASKS | {"scaling": scaling.measure}

@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from . import data, losses
-from .backbones import BACKBONES
+from .engine.backbones import BACKBONES
 from .presets import COSINE, LESSON, PHOTOGRAPHS, PRESETS, STANDARD
 
 CHOICES = {

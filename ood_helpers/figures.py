@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__, alt_text
-from .files import atomic_write
+from .engine.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ def settings() -> Settings:
     >>> runs.name
     'runs'
     """
-    from .device import pick_device
+    from .engine.device import pick_device
 
     device = str(pick_device(os.environ.get("DEVICE")))
     return Settings(_default_data(), device, Path(os.environ.get("RUNS") or root() / "runs"))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .kernels import normalize_rows, pairwise_distances
+from .engine.kernels import normalize_rows, pairwise_distances
 from .scores import entropy, min_distance, mmleps, mmles, mmls, msp, promote_to_float32
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from . import kernels
+from .engine import kernels
 
 Array = ArrayLike | torch.Tensor
 POSITIVES = ("id", "ood")

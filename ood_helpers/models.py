@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .backbones import BACKBONES, PRETRAINED, Whitening, load_pretrained
+from .engine.backbones import BACKBONES, PRETRAINED, Whitening, load_pretrained
 
 
 class Network(nn.Module):

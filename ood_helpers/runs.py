@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import backbones, data, files, metrics, models, scores
+from . import data, metrics, models, scores
 from .config import Config, ResolvedConfig
+from .engine import backbones, files
 
 FORMAT = 2  # of a run's directory; before it, the classes of a folder of images followed each other
 FILES = ("history.json", "weights.pt", "outputs.npz")

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from . import backbones, data, losses, metrics, scores
+from . import data, losses, metrics, scores
 from .config import Config
-from .device import pick_device
-from .history import outputs
+from .engine import backbones
+from .engine.device import pick_device
+from .engine.history import outputs
 from .runs import Run, load_if_intact
 from .training import fit
 

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import backbones, files, metrics, models
+from . import metrics, models
 from .config import Config, ResolvedConfig
 from .data import ImageSet, load_ood
 from .data.augmentation import AUGMENTATIONS, alternating_flips
-from .device import pick_device, precision, repeatable
-from .history import History, outputs
-from .optimization import parameter_groups, schedule
+from .engine import backbones, files
+from .engine.device import pick_device, precision, repeatable
+from .engine.history import History, outputs
+from .engine.optimization import parameter_groups, schedule
 from .runs import Run, load_dataset, load_if_intact, save_run
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints

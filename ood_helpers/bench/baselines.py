@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import raise_malloc_thresholds
+from ..engine.device import raise_malloc_thresholds
 
 
 class BaselineTrainer:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import backbones, losses, metrics, models
+from .. import losses, metrics, models
+from ..engine import backbones
 from .speed import FitTrainer, Row, interleave, machine, photographs
 
 

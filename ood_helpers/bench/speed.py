@@ -21,10 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import backbones, losses, metrics, models
+from .. import losses, metrics, models
 from ..config import Config
 from ..data import synthetic
-from ..device import precision, raise_malloc_thresholds
+from ..engine import backbones
+from ..engine.device import precision, raise_malloc_thresholds
 from ..training import Trainer
 from .baselines import BaselineTrainer, published_dismax_loss, pytorch_ood, scikit_learn
 

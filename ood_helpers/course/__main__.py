@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..device import raise_malloc_thresholds
+from ..engine.device import raise_malloc_thresholds
 from .notebooks import regenerate
 from .site import course, site
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from ..files import atomic_directory
+from ..engine.files import atomic_directory
 
 
 def download(url: str, md5sum: str, file: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..files import atomic_directory, locked
+from ..engine.files import atomic_directory, locked
 from . import imageset
 from .imageset import Arrays
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from .._torchvision import import_torchvision
-from ..files import atomic_directory
+from ..engine.files import atomic_directory
+from ..engine.torchvision import import_torchvision
 from . import folders
 from .downloads import download, md5, unpack
 from .imageset import Arrays, cached

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .. import training
 from ..config import Config, ResolvedConfig
 from ..data import ImageSet
-from ..device import pick_device
+from ..engine.device import pick_device
 from ..runs import Run
 
 

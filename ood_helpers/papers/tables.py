@@ -10,8 +10,8 @@ import torch
 
 from .. import metrics, scores
 from ..config import PRESETS
-from ..device import pick_device
-from ..history import outputs
+from ..engine.device import pick_device
+from ..engine.history import outputs
 from ..sweeps import spread
 from .protocols import PAPERS, systems
 from .published_values import known_as, published

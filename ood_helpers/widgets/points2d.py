@@ -8,8 +8,8 @@ from torch import nn
 
 from .. import losses
 from ..config import Config
-from ..device import repeatable
-from ..optimization import parameter_groups
+from ..engine.device import repeatable
+from ..engine.optimization import parameter_groups
 
 WIDTH, STEPS = 24, 300  # of the playground's network and its training
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ood_helpers import backbones, models
+from ood_helpers import models
+from ood_helpers.engine import backbones
 
 # with ten classes; ResNet-110 has He's shortcuts without parameters, the last three are torchvision's
 PARAMETERS = {

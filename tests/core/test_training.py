@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ood_helpers import data, device, losses, metrics, models, optimization, runs, sweeps, training
+from ood_helpers import data, losses, metrics, models, runs, sweeps, training
 from ood_helpers.config import Config
 from ood_helpers.data import augmentation, imageset
 from ood_helpers.data.augmentation import crop_flip
-from ood_helpers.history import History, outputs
+from ood_helpers.engine import device, optimization
+from ood_helpers.engine.history import History, outputs
 from ood_helpers.training import fit
 from ood_helpers.widgets.points2d import fit_points
 

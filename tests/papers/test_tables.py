@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ood_helpers import data, history, papers, scores, training
+from ood_helpers import data, papers, scores, training
 from ood_helpers.__main__ import main
 from ood_helpers.config import Config
 from ood_helpers.course.html import markdown as render
+from ood_helpers.engine import history
 from ood_helpers.papers import protocols, tables
 
 TINY = {"model": "cnn", "epochs": 1, "limit": 64, "ood": ("near", "noise"), "augment": "none"}

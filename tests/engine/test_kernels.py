@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from ood_helpers import kernels
+from ood_helpers.engine import kernels
 
 
 def plain_distances(x, w):

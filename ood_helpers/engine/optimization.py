@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .config import ResolvedConfig
+from ..config import ResolvedConfig
 
 
 def parameter_groups(network: nn.Module, criterion: nn.Module, config: ResolvedConfig) -> list[dict]:

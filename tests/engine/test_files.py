@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ood_helpers.files import atomic_directory, atomic_write, locked
+from ood_helpers.engine.files import atomic_directory, atomic_write, locked
 
 
 def fail(*_):
@@ -53,9 +53,8 @@ def test_an_error_while_a_directory_is_filled_leaves_the_old_one(tmp_path):
 
 @pytest.mark.slow
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
-    script = (
-        "import os, sys; from ood_helpers.files import atomic_directory as a\nwith a(sys.argv[1]) as s: os._exit(9)"
-    )
+    script = "import os, sys; from ood_helpers.engine.files import atomic_directory\n"
+    script += "with atomic_directory(sys.argv[1]): os._exit(9)"
     assert subprocess.run([sys.executable, "-c", script, tmp_path / "folder"]).returncode == 9
     (leftover,) = tmp_path.iterdir()
     (leftover / "half").touch()
@@ -101,7 +100,7 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path):
 @pytest.mark.slow
 def test_a_lock_is_waited_for_until_its_process_dies(tmp_path, capsys):
     script = (
-        "import sys, time; from ood_helpers.files import locked\n"
+        "import sys, time; from ood_helpers.engine.files import locked\n"
         "with locked(sys.argv[1], ''): print('held', flush=True), time.sleep(600)"
     )
     with locked(tmp_path / "lock", "waiting for nobody"):

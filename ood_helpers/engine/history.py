@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .models import Network
-from .scores import compact_float_dtype
+from ..models import Network
+from ..scores import compact_float_dtype
 
 N_SNAPSHOTS = 6  # epochs at which more logits are stored, for scrubbing through training
 

@@ -1,0 +1,1 @@
+"""What the core runs on: fast kernels, architectures, the optimizer, history, devices and files."""
