@@ -81,7 +81,7 @@ def test_ci_script_is_executable_bash():
 
 @pytest.mark.parametrize(
     "modules",
-    [(), ("metrics", "scores", "losses", "data", "models", "kernels", "runs", "training", "plots", "figures")],
+    [(), ("metrics", "scores", "losses", "data", "models", "engine.kernels", "runs", "training", "plots", "figures")],
 )
 def test_import_loads_nothing_that_is_not_used_yet(modules):
     heavy = ["torchvision", "seaborn", "matplotlib", "sklearn", "IPython", "pandas", "nbclient"]
