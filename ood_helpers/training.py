@@ -135,8 +135,7 @@ class Trainer:
         flips = alternating_flips(len(self.images), self.config.seed, self.epoch).to(self.device)
         for index in order[: self.steps * self.batch_size].split(self.batch_size):
             images, targets = (x[index].to(self.device, non_blocking=True) for x in (self.images, self.targets))
-            chosen = (flips[index],) if self.config.augment == "shift_flip" else ()
-            images = augment(images, generator, *chosen)
+            images = augment(images, generator, flips[index])
             if preprocess:
                 images, targets = preprocess(images, targets, generator)
             with self.autocast:

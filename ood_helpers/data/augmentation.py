@@ -69,9 +69,10 @@ def resized_crop(images: Tensor, generator: torch.Generator, size: int = 224) ->
     return nn.functional.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
 
 
-AUGMENTATIONS: dict[str, Callable[..., Tensor]] = {
-    "none": lambda images, generator: images,
-    "crop_flip": crop_flip,
+# Each is called with images, generator and the epoch's alternating flips; the papers' draw their own flips instead.
+AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator, Tensor], Tensor]] = {
+    "none": lambda images, generator, flip: images,
+    "crop_flip": lambda images, generator, flip: crop_flip(images, generator),
     "shift_flip": shift_flip,
-    "resized_crop": resized_crop,
+    "resized_crop": lambda images, generator, flip: resized_crop(images, generator),
 }
