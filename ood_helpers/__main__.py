@@ -19,6 +19,7 @@ HELP = {
     "schedule": "cosine, triangular or steps",
     "warmup": "share of a triangular schedule in which the rate rises",
     "norm_bias_lr": "learning rate of the batch norms' biases",
+    "ema_decay": "of the average of the weights that is evaluated and saved; none by default",
     "known": "the first so many classes are in-distribution, the others near OOD",
     "ood": "names of the OOD sets",
     "lr": "learning rate of the network",

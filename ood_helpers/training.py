@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from . import metrics, models
@@ -92,13 +93,20 @@ class Trainer:
         self.scheduler = schedule(self.optimizer, config, self.steps)
         small = config.model in backbones.SMALL and config.precision == "auto"
         self.autocast = precision(device, "float32" if small else config.precision)
-        self.history = History(self.network, self.criterion, self.sets, self.labels, config.epochs)
+        self.average: AveragedModel | None = None
+        if config.ema_decay:
+            average = get_ema_multi_avg_fn(config.ema_decay)
+            self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.evaluated: Any = self.average.module if self.average else self.network
+        self.history = History(self.evaluated, self.criterion, self.sets, self.labels, config.epochs)
         self.stateful: dict[str, Any] = {
             "network": self.network,
             "criterion": self.criterion,
             "optimiser": self.optimizer,
         }
         self.stateful |= {"schedule": self.scheduler, "history": self.history}  # by their names in a checkpoint
+        if self.average:
+            self.stateful["average"] = self.average
         self.epoch = 0
         self.best: dict | None = None  # accuracy, epoch and weights of the selected epoch
 
@@ -145,6 +153,8 @@ class Trainer:
             self.backward(loss)
             self.optimizer.step()
             self.scheduler.step()
+            if self.average:
+                self.average.update_parameters(self.network)
             total += loss.detach()
         return total.item() / self.steps
 
@@ -154,9 +164,9 @@ class Trainer:
             self.history.record(self.epoch, loss, seconds)
         split = self.config.select
         if split != "last" and self.epoch > 0:
-            accuracy = metrics.accuracy(outputs(self.network, self.sets[split])[1], self.labels[split])
+            accuracy = metrics.accuracy(outputs(self.evaluated, self.sets[split])[1], self.labels[split])
             if self.best is None or accuracy > self.best["accuracy"]:
-                weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+                weights = {name: value.detach().cpu().clone() for name, value in self.evaluated.state_dict().items()}
                 self.best = {"accuracy": accuracy, "epoch": self.epoch, "weights": weights}
 
     def run(self, runs: str | Path, checkpoint: Checkpoint, progress: bool = True) -> Run:
@@ -214,17 +224,17 @@ class Trainer:
         history, snapshots = self.history.summary()
         facts = {"torch": torch.__version__, "seconds": sum(history["seconds"])}
         if self.best is not None:
-            self.network.load_state_dict(self.best["weights"])
+            self.evaluated.load_state_dict(self.best["weights"])
             facts["selected_epoch"] = self.best["epoch"]
-        self.network.cpu().to(memory_format=torch.contiguous_format)
-        results = {name: outputs(self.network, images) for name, images in self.sets.items() if name != "train"}
+        self.evaluated.cpu().to(memory_format=torch.contiguous_format)
+        results = {name: outputs(self.evaluated, images) for name, images in self.sets.items() if name != "train"}
         arrays = {
             "features": {name: features.numpy() for name, (features, _) in results.items()},
             "logits": {name: logits.numpy() for name, (_, logits) in results.items()},
             "labels": {name: self.labels[name].numpy() for name in ("validation", "test")},
             "snapshots": snapshots,
         }
-        return save_run(self.config, runs, self.network, history, arrays, self.dataset, **facts)
+        return save_run(self.config, runs, self.evaluated, history, arrays, self.dataset, **facts)
 
 
 def fit(

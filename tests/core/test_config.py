@@ -120,6 +120,12 @@ def test_photographs_have_settings_of_their_own():
     assert (other.schedule, other.warmup, other.norm_bias_lr, other.epochs) == ("cosine", 0, None, 30)
 
 
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5])
+def test_a_decay_of_the_weights_average_is_between_0_and_1(decay):
+    with pytest.raises(ValueError, match="ema_decay must be between 0 and 1"):
+        Config(ema_decay=decay)
+
+
 @pytest.mark.parametrize("warmup", [-0.1, 1.0])
 def test_a_warmup_is_a_share_of_the_training(warmup):
     with pytest.raises(ValueError, match="warmup must be a share of the training"):

@@ -30,6 +30,7 @@ def test_a_configurations_hash_depends_on_every_field():
         "loss_options": {"temperature": 2.0},
         "head_lr": 0.2,
         "norm_bias_lr": 0.3,
+        "ema_decay": 0.9,
         "select": "validation",
         "limit": 10,
         "precision": "float32",

@@ -348,3 +348,20 @@ def test_fit_leaves_threads_random_state_and_allocator_as_they_were(tmp_path, mo
     with pytest.raises(FloatingPointError, match="positive_temperature=True"):
         fit(replace(QUICK, loss="meln", lr=1e30), tmp_path, "cpu", False)
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_saved_network_is_the_moving_average_of_the_weights(tmp_path):
+    config = replace(QUICK, epochs=3, limit=64, batch_size=64, ema_decay=0.75).resolved()
+    trainer = training.Trainer(config, runs.load_dataset(config), torch.device("cpu"))
+    expected: dict = {}
+    for epoch in range(3):  # of one step each
+        trainer.epoch = epoch + 1
+        trainer.train_epoch()
+        state = trainer.network.state_dict()
+        weights = {name: value.double() for name, value in state.items() if value.is_floating_point()}
+        expected = {name: 0.75 * expected.get(name, w) + 0.25 * w for name, w in weights.items()}
+    run = fit(config, tmp_path, "cpu", False)
+    saved = run.load_model().state_dict()
+    for name, value in expected.items():
+        torch.testing.assert_close(saved[name].double(), value, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(saved["classifier.weight"], trainer.network.state_dict()["classifier.weight"])
