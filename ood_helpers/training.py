@@ -11,7 +11,7 @@ import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ class Trainer:
         if config.ema_decay:
             average = get_ema_multi_avg_fn(config.ema_decay)
             self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-        self.evaluated: Any = self.average.module if self.average else self.network
+        self.evaluated = cast(models.Network, self.average.module) if self.average else self.network
         self.history = History(self.evaluated, self.criterion, self.sets, self.labels, config.epochs)
         self.stateful: dict[str, Any] = {
             "network": self.network,

@@ -48,7 +48,7 @@ BASE = Config(epochs=40, limit=96, ood=("near",), dropout=0.2)
 CONFIGS = {
     "softmax": BASE,
     "meln": replace(BASE, loss="meln", loss_options={"positive_temperature": True}),
-    "dismax_fpr": replace(BASE, loss="dismax_fpr", select="validation"),
+    "dismax_fpr": replace(BASE, loss="dismax_fpr", select="validation", ema_decay=0.9),
 }
 CONFIGS["torchrun"] = replace(CONFIGS["meln"], seed=1)
 fork = multiprocessing.get_context("fork")
