@@ -18,27 +18,80 @@ class Widget(anywidget.AnyWidget):
     """A widget whose state is the traits named in ``state`` and whose picture is drawn by a module of static/.
 
     A subclass sets the attributes below and ``_esm``, and defines ``static``, ``finding`` and ``for_page``.
+
+    Parameters
+    ----------
+    steps : list of (sentence, state) or (sentence, state, *parts)
+        A guided path above the widget, see README.md: each step sets the traits of the dict ``state`` and highlights
+        ``parts``, which are ``data-key``s of the widget's controls, numbers and plots; by default the state's controls.
+    **traits
+        Traits to begin with; ``step`` is the index of the step.
+
+    Raises
+    ------
+    ValueError
+        If a step sets a trait that the widget does not have.
     """
 
     _css = (pages.STATIC / "widgets.css").read_text(encoding="utf-8")
     title = page = module = renderer = ""  # of its page; the site's page; its file in static/; the function in it
     state: tuple[str, ...] = ()
     choices: ClassVar[dict[str, list[str]]] = {}  # {trait: allowed values}, of traits that are strings
+    resets: ClassVar[dict[str, tuple[str, ...]]] = {}  # {trait: traits that a step resets to None when it changes it}
     meta = t.Dict().tag(sync=True)  # what the script needs to know besides the state, with `about_state`
+    step = t.Int(0, min=0).tag(sync=True)  # of the guided path; part of the state if there is one
 
-    def __init__(self, **traits):
+    def __init__(self, steps=(), **traits):
         self.links = ()  # (other widget, trait), for pages
-        self.receiving = False  # whether a change comes from the browser
+        self.receiving = frozenset()  # the traits of a change that comes from the browser
+        self._length = len(steps)
+        if steps:
+            self.state = (*self.state, "step")
         super().__init__(**traits)
         self.layout.width = "100%"
+        if steps:
+            self.meta = self.meta | self.about_state() | {"steps": self._path(steps)}
+            self.observe(self._take_step, "step")
+            self._take_step()
+
+    def _path(self, steps):
+        """The steps for the script; the state of each has a value for every trait that any of the steps sets."""
+        steps = [(str(sentence), dict(state), list(parts)) for sentence, state, *parts in steps]
+        for _, changes, _ in steps:
+            for name, value in changes.items():
+                if name not in self.state or name == "step":
+                    known = ", ".join(self.state[:-1])
+                    raise ValueError(f"a step of {type(self).__name__} cannot set {name!r}; known: {known}")
+                changes[name] = self.traits()[name]._validate(self, value)
+        values = {name: getattr(self, name) for name in self.state if any(name in changes for _, changes, _ in steps)}
+        path = []
+        for sentence, changes, parts in steps:
+            reset = {other for name in changes for other in self.resets.get(name, ())} & values.keys()
+            values = values | dict.fromkeys(reset) | changes
+            path.append({"sentence": sentence, "parts": parts or list(changes), "state": values})
+        return path
+
+    def _take_step(self, _=None):
+        if "step" in self.receiving:  # the browser has set the step's values too
+            return
+        values = self.meta["steps"][self.step]["state"]
+        for name in self.state:  # in this order, as a threshold comes after the score whose unit it has
+            if name in values:
+                setattr(self, name, values[name])
+
+    @t.validate("step")
+    def _check_step(self, proposal):
+        if proposal["value"] >= max(self._length, 1):
+            raise t.TraitError(f"step must be below the number of steps, {self._length}, got {proposal['value']}")
+        return proposal["value"]
 
     def set_state(self, sync_data):
         """Take over the state that the browser sends; called by ipywidgets."""
-        self.receiving = True
+        self.receiving = frozenset(sync_data)
         try:
             super().set_state(sync_data)
         finally:
-            self.receiving = False
+            self.receiving = frozenset()
 
     @t.validate("run", "score", "ood", "loss")
     def _check_choice(self, proposal):
@@ -49,10 +102,11 @@ class Widget(anywidget.AnyWidget):
 
     def about_state(self) -> dict:
         """The names of the state's traits and the values they may take, for the script."""
-        traits = self.traits()
+        traits, choices = self.traits(), {"step": list(range(self._length))} if "step" in self.state else {}
+        choices |= self.choices
         return {
             "state": list(self.state),
-            "allowed": {name: _allowed(traits[name], self.choices.get(name)) for name in self.state},
+            "allowed": {name: _allowed(traits[name], choices.get(name)) for name in self.state},
         }
 
     def current(self) -> dict:

@@ -42,7 +42,7 @@ def bundle(*names: str) -> str:
 
 def widget_module(name: str, renderer: str) -> str:
     """The module static/NAME.js in the form that anywidget loads."""
-    return bundle(name) + f"export default {{ render: {renderer} }};\n"
+    return bundle("steps", name) + f"export default {{ render: withSteps({renderer}) }};\n"
 
 
 def to_base64(data: bytes) -> str:

@@ -1,5 +1,7 @@
 """The score explorer: histograms of a score on ID and OOD images, its curves, and a threshold to move."""
 
+from typing import ClassVar
+
 import numpy as np
 import traitlets as t
 
@@ -54,6 +56,8 @@ class ScoreExplorer(Widget):
     title, page, module, renderer = "Score explorer", "scores", "score_explorer", "renderScoreExplorer"
     _esm = pages.widget_module(module, renderer)
     state = ("run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin")
+
+    resets: ClassVar = {"run": ("threshold", "bin"), "score": ("threshold", "bin")}
 
     run = t.Unicode().tag(sync=True)
     score = t.Unicode().tag(sync=True)
@@ -147,7 +151,8 @@ class ScoreExplorer(Widget):
         return compute(self.current(), self.data)
 
     def _follow_target(self, _):
-        self.threshold = None  # it was in units of the old score
+        if "threshold" not in self.receiving:
+            self.threshold = None  # it was in units of the old score
 
     def _send_images(self, _, message, buffers):
         known = {self.data.id_name, *self.data.ood_names}

@@ -1,4 +1,5 @@
 // A page without a kernel: each widget's view with a small stand-in for its model. The state is in the address.
+import { valuesAt, withSteps } from "./steps.js";
 import { h } from "./view.js";
 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -64,22 +65,37 @@ function isAllowed(value, { among, between, none }) {
   return typeof value === "number" && value >= between[0] && value <= between[1];
 }
 
-/** #score=energy&1.run=... : what differs from the saved state; a name before a dot is the widget's number. */
-function readAddress(entries, models, url) {
-  for (const [key, text] of new URLSearchParams(new URL(url).hash.slice(1))) {
-    const [, place, name] = /^(?:(\d+)\.)?(\w+)$/.exec(key) ?? [];
-    const entry = entries[place ?? 0];
-    if (!entry || !Object.hasOwn(entry.traits, name)) continue;
-    let value = text;
-    if (typeof entry.traits[name] !== "string") {
-      try {
-        value = JSON.parse(text);
-      } catch {
-        continue;
-      }
-    }
-    if (isAllowed(value, entry.constants.meta.allowed[name])) models[place ?? 0].set(name, value);
+function parse(text, example) {
+  if (typeof example === "string") return text;
+  try {
+    const value = JSON.parse(text);
+    return typeof example === "boolean" && typeof value === "number" ? value === 1 : value;
+  } catch {
+    return undefined;
   }
+}
+
+/**
+ * #score=energy&1.run=... : what differs from the saved state; a name before a dot is the widget's number. A step sets
+ * its values before the others, which are taken in the state's order: a threshold after the score whose unit it has.
+ */
+function readAddress(entries, models, url) {
+  const address = new URLSearchParams(new URL(url).hash.slice(1));
+  entries.forEach(({ traits, constants }, k) => {
+    const { allowed } = constants.meta;
+    const read = (name) => {
+      const text = address.get(k ? `${k}.${name}` : name) ?? (k ? null : address.get(`0.${name}`));
+      const value = text === null ? undefined : parse(text, traits[name]);
+      return value !== undefined && isAllowed(value, allowed[name]) ? value : undefined;
+    };
+    const step = allowed.step ? read("step") : undefined;
+    const values = step === undefined ? {} : valuesAt(models[k], step);
+    for (const name of Object.keys(traits)) {
+      const given = read(name);
+      if (given !== undefined) models[k].set(name, given);
+      else if (name in values) models[k].set(name, values[name]);
+    }
+  });
 }
 
 function writeAddress(entries, models) {
@@ -116,7 +132,7 @@ export function openPage(renderers) {
   entries.forEach(({ renderer }, k) => {
     const el = h("div");
     place.append(el);
-    renderers[renderer]({ model: models[k], el });
+    withSteps(renderers[renderer])({ model: models[k], el });
   });
   place.classList.toggle("ood-many", entries.length > 1);
 }

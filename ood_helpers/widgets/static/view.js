@@ -117,6 +117,12 @@ export function toggle(label, input, key) {
   };
 }
 
+export function button(label, click, key = "") {
+  const node = h("button", { type: "button", ...(key && { "data-key": key }), ...OWN_KEYS }, label);
+  node.addEventListener("click", click);
+  return node;
+}
+
 /** Numbers with their names: {key: {term, value}} of {key: name}, and the list that holds them. */
 export function readouts(names) {
   const entries = Object.entries(names).map(([key, name]) => {
