@@ -1,4 +1,5 @@
-# make lab | figures | check | test | course | site: each sets up what it needs first (make setup), once.
+# make lab | figures | check | test | course | site: each installs what it needs first, once.
+# make setup installs what the notebooks need, make setup-test also what the tests need.
 PYTHON ?= python3
 DATA   ?= digits
 DEVICE ?= auto
@@ -14,7 +15,7 @@ BROWSER := tests/widgets/test_browser.py tests/widgets/test_jupyterlab.py
 CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md environment.yml CITATION.cff .ci \
 	-newer $(VENV)/tested -not -path '*/__pycache__*' -not -path '*/.*_checkpoints*' 2>/dev/null | head -n 1)
 
-.PHONY: lab figures check test test-long course site setup always
+.PHONY: lab figures check test test-long course site setup setup-test always
 
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
 lab: $(VENV)/installed
@@ -26,7 +27,7 @@ figures: $(VENV)/installed
 	@$(PY) -m ood_helpers.course figures
 
 # The developer's loop: lint, types and the fast tests of the core.
-check: $(VENV)/installed
+check: $(VENV)/test-installed
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m ruff check --quiet .
 	$(PY) -m mypy
@@ -35,13 +36,13 @@ check: $(VENV)/installed
 test: $(VENV)/tested
 	@echo "The tests passed and nothing has changed since; make -B test runs them again."
 
-$(VENV)/tested: $(VENV)/installed $(if $(CHANGED),always)
+$(VENV)/tested: $(VENV)/test-installed $(if $(CHANGED),always)
 	$(PY) -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(BROWSER))
 	$(PY) -m pytest $(BROWSER)
 	@touch $@
 
 # Kills, flips and generated cases by the thousand; what they came to is written to tests/long_report.md.
-test-long: $(VENV)/installed
+test-long: $(VENV)/test-installed
 	$(PY) tests/long_report.py tests/project/test_reliability.py tests/core/test_losses.py tests/core/test_scores.py \
 	  tests/core/test_metrics.py tests/engine/test_kernels.py tests/data/test_sets.py tests/core/test_config.py \
 	  tests/project/test_other_images.py tests/widgets/test_timing.py
@@ -64,8 +65,14 @@ site/index.html: $(SOURCES) | $(VENV)/installed
 
 setup: $(VENV)/installed
 
+setup-test: $(VENV)/test-installed
+
+# The extras of pyproject.toml that an environment for notebooks, and one for the tests, has.
+$(VENV)/installed: EXTRAS := notebooks
+$(VENV)/test-installed: EXTRAS := notebooks,bridges,cluster,test
+
 # An environment is built anew only where its Python or its pip does not start.
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed $(VENV)/test-installed: pyproject.toml
 	@$(PY) -c 'import pip' 2>/dev/null || { \
 	  fail() { echo "$$1" >&2; exit 1; }; \
 	  command -v "$(PYTHON)" >/dev/null || \
@@ -76,5 +83,5 @@ $(VENV)/installed: pyproject.toml
 	    fail "$(PYTHON) comes without venv: install it (on Debian and Ubuntu: apt install python3-venv)."; \
 	  { "$(PYTHON)" -m venv $(VENV) && $(PY) -c 'import pip'; } >/dev/null 2>&1 || \
 	    "$(PYTHON)" -m venv --clear $(VENV); }
-	$(PY) -m pip install --disable-pip-version-check -e '.[test,cluster]'
-	@touch $@
+	$(PY) -m pip install --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $@ $(VENV)/installed

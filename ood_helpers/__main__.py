@@ -9,6 +9,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from . import __version__
+
 PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")  # a copy, because --help must not import torch
 HELP = {
     "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
@@ -233,6 +235,7 @@ class _Command(argparse.ArgumentParser):
 def make_parser():
     """Make the parser; a command's options are added when it is chosen, since they need torch."""
     top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
+    top.add_argument("--version", action="version", version=f"ood_helpers {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
     for function, add_options, text in (
         (train, add_training, "train one configuration and print its results"),

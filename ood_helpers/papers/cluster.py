@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from ..engine.extras import needs
+
 BACKENDS = ("local", "dask", "ray")
 
 
@@ -31,7 +33,7 @@ def cluster(backend: str = "local", scheduler: str | None = None) -> Iterator[No
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
     with ExitStack() as stack:
-        try:
+        with needs("cluster"):
             if backend == "dask":
                 from distributed import Client
 
@@ -47,8 +49,4 @@ def cluster(backend: str = "local", scheduler: str | None = None) -> Iterator[No
                     stack.callback(ray.shutdown)
                 lost = {"max_restarts": 3, "max_task_retries": 3}
                 stack.enter_context(joblib.parallel_config("ray", n_jobs=-1, ray_remote_args=lost))
-        except ImportError:
-            raise ValueError(
-                f"the backend {backend} is not installed; pip install 'ood_helpers[cluster]' brings it"
-            ) from None
         yield

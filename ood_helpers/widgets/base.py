@@ -4,12 +4,14 @@ import io
 from pathlib import Path
 from typing import ClassVar
 
-import anywidget
-import ipywidgets
-import traitlets as t
-
+from ..engine.extras import needs
 from . import page as pages
 from . import static_figures
+
+with needs("notebooks"):
+    import anywidget
+    import ipywidgets
+    import traitlets as t
 
 STATE_MIME = "application/vnd.ood.state+json"  # in a saved output: which page shows the widget, in which state
 

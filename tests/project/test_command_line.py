@@ -7,6 +7,7 @@ from dataclasses import fields
 import pandas as pd
 import pytest
 
+import ood_helpers
 from ood_helpers import __main__ as command
 from ood_helpers.bench import speed
 from ood_helpers.config import Config
@@ -20,6 +21,12 @@ def test_help_needs_no_torch():
     code += "try: main(['--help'])\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.endswith("False\n") and "train" in done.stdout
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        command.main(["--version"])
+    assert capsys.readouterr().out == f"ood_helpers {ood_helpers.__version__}\n"
 
 
 def test_names_in_the_help_agree_with_the_tables():

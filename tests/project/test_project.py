@@ -53,7 +53,8 @@ def test_version_is_written_once_and_agrees():
 
 
 def test_conda_environment_is_the_same_as_pyproject():
-    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+    extras = PROJECT["optional-dependencies"]
+    wanted = PROJECT["dependencies"] + extras["notebooks"] + extras["test"]
     names = {re.sub(r"^[\w-]+", lambda m: CONDA_NAMES.get(m[0], m[0]), line) for line in wanted}
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     conda = [line for line in environment["dependencies"] if isinstance(line, str)]
@@ -88,6 +89,17 @@ def test_import_loads_nothing_that_is_not_used_yet(modules):
     heavy += [] if modules else ["torch", "numpy"]
     names = ", ".join(["ood_helpers", *(f"ood_helpers.{module}" for module in modules)])
     assert python(f"import sys, {names}; print([m for m in {heavy} if m in sys.modules])") == "[]\n"
+
+
+def test_losses_scores_metrics_and_training_need_no_extra():
+    extras = ["jupyterlab", "anywidget", "ipywidgets", "traitlets", "IPython", "nbconvert", "latex2mathml", "mistune"]
+    extras += ["distributed", "ray", "timm", "pytorch_ood", "transformers", "onnx", "onnxruntime", "playwright"]
+    core = [f"ood_helpers.{name}" for name in MODULES if name.split(".")[0] not in ("__init__", "widgets", "course")]
+    core = [name for name in core if not name.startswith("ood_helpers.bench.explorer")]
+    code = f"import sys, importlib\nsys.modules |= dict.fromkeys({extras})\n"
+    code += f"for name in {core}: importlib.import_module(name)\n"
+    code += "try: import ood_helpers.widgets\nexcept ImportError as error: print(error)"
+    assert python(code) == "anywidget is not installed; pip install 'ood_helpers[notebooks]' brings it\n"
 
 
 def test_every_public_name_is_reached_through_the_package():
@@ -205,10 +217,22 @@ def test_setup_makes_one_environment_with_one_install_and_then_nothing(folder):
     make = Make(folder)
     assert [call.split(" DATA")[0] for call in make("setup")[1]] == [
         "-m venv .venv",
-        "-m pip install --disable-pip-version-check -e .[test,cluster]",
+        "-m pip install --disable-pip-version-check -e .[notebooks]",
     ]
     done, calls = make("setup")
     assert done.returncode == 0 and calls == []
+
+
+def test_lab_installs_what_the_notebooks_need_and_the_tests_more(folder):
+    make = Make(folder)
+    assert [call.split(" DATA")[0] for call in make("lab")[1]][1] == (
+        "-m pip install --disable-pip-version-check -e .[notebooks]"
+    )
+    _, calls = make("setup-test")
+    assert [call.split(" DATA")[0] for call in calls] == [
+        "-m pip install --disable-pip-version-check -e .[notebooks,bridges,cluster,test]"
+    ]
+    assert len(make("lab")[1]) == 1  # it has all that the notebooks need
 
 
 def test_setup_installs_again_when_pyproject_changes_or_an_install_failed(folder):
