@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     *("config", "data", "figures", "losses", "metrics", "models", "plots", "runs", "scores", "sweeps", "training"),
-    *("bench", "course", "papers", "widgets"),
+    *("bench", "beyond", "course", "papers", "widgets"),
 )
 _NAMES = {  # and their modules
     "Config": "config",

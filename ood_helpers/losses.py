@@ -3,7 +3,8 @@
 A criterion is called with logits z (B, C) and integer labels (B,) and returns a scalar, the mean over the batch in
 nats. A head takes the place of ``nn.Linear`` as ``model.classifier``: features x (B, D) to logits (B, C). Both compute
 in float32 or float64. Where the authors compute log(softmax(z)), we call ``F.cross_entropy``: equal, and numerically
-stable. Shapes and, on a CPU, labels that do not fit raise ValueError; NaN logits give a NaN loss.
+stable. Shapes and, on a CPU, labels that do not fit raise ValueError; NaN logits give a NaN loss. The recipes of
+other losses, from ``beyond/``, are in ``BEYOND``.
 """
 
 import math
@@ -16,27 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .beyond import norm_losses, target_losses
+from .engine.inputs import check_batch, check_positive, promote_to_float32
 from .engine.kernels import normalize_rows, pairwise_distances
-from .scores import entropy, min_distance, mmleps, mmles, mmls, msp, promote_to_float32
-
-
-def _check_positive(name: str, value: Any) -> Any:
-    """Return ``value``; raise ValueError unless it is a positive number."""
-    if not hasattr(value, "__float__") or not value > 0:
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return value
-
-
-def _check_batch(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the logits in float32 or float64; raise ValueError if shapes or labels do not fit."""
-    if logits.dim() != 2 or labels.shape != logits.shape[:1] or logits.numel() == 0:
-        raise ValueError(f"logits must be (B, C) and labels (B,), got {(*logits.shape,)} and {(*labels.shape,)}")
-    # Reading labels from a GPU would wait for it; the kernel's own assertion has to do.
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        low, high = labels.min().item(), labels.max().item()
-        if low < 0 or high >= logits.shape[1]:
-            raise ValueError(f"labels must be in 0..{logits.shape[1] - 1}, got {low}..{high}")
-    return promote_to_float32(logits)
+from .scores import entropy, min_distance, mmleps, mmles, mmls, msp
 
 
 class SoftmaxLoss(nn.Module):
@@ -47,7 +31,7 @@ class SoftmaxLoss(nn.Module):
     """
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(_check_batch(logits, labels), labels)
+        return F.cross_entropy(check_batch(logits, labels), labels)
 
 
 def _inverse_norm(logits: Tensor) -> Tensor:
@@ -73,10 +57,10 @@ class LogitNormLoss(nn.Module):
 
     def __init__(self, temperature: Any = 1.0, t: float | None = None):
         super().__init__()
-        self.temperature = _check_positive("temperature", temperature if t is None else t)
+        self.temperature = check_positive("temperature", temperature if t is None else t)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        z = _check_batch(logits, labels)
+        z = check_batch(logits, labels)
         return F.cross_entropy(z * (_inverse_norm(z) / self.temperature), labels)
 
 
@@ -89,7 +73,7 @@ def lower_bound(num_classes: int, temperature: float) -> float:
     >>> round(lower_bound(10, 1.0), 2), round(lower_bound(100, 1.0), 2)
     (1.42, 3.62)
     """
-    k, tau = num_classes, _check_positive("temperature", temperature)
+    k, tau = num_classes, check_positive("temperature", temperature)
     if k < 2:
         raise ValueError(f"the bound needs at least 2 classes, got {k}")
     return math.log1p((k - 1) * math.exp(-math.sqrt(k / (k - 1)) / tau))
@@ -136,14 +120,14 @@ class MarginEnhancedLogitNormLoss(nn.Module):
         if margin_on not in ("all", "target"):
             raise ValueError(f"unknown margin_on {margin_on!r}; known: all, target")
         self.margin_on = margin_on
-        _check_positive("initial_temperature", initial_temperature)
+        check_positive("initial_temperature", initial_temperature)
         self.temperature = nn.Parameter(torch.tensor(float(initial_temperature)))
         self.margin = nn.Parameter(torch.tensor(float(initial_margin)))
         if positive_temperature:
             parametrize.register_parametrization(self, "temperature", ExpParametrization())
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        z = _check_batch(logits, labels)
+        z = check_batch(logits, labels)
         on_target = self.margin_on == "target"
         margin = self.margin * F.one_hot(labels, z.shape[1]) if on_target else self.margin
         return F.cross_entropy((z - margin) * (_inverse_norm(z) / self.temperature), labels)
@@ -167,7 +151,7 @@ class IsoMaxLossFirstPart(nn.Module):
         self.num_features, self.num_classes = num_features, num_classes
         self.prototypes = nn.Parameter(torch.zeros(num_classes, num_features))
         self.temperature: Tensor
-        self.register_buffer("temperature", torch.tensor([float(_check_positive("temperature", temperature))]))
+        self.register_buffer("temperature", torch.tensor([float(check_positive("temperature", temperature))]))
 
     def extra_repr(self) -> str:
         return f"num_features={self.num_features}, num_classes={self.num_classes}"
@@ -237,7 +221,7 @@ class IsoMaxLossSecondPart(nn.Module):
         self.entropic_scale = entropic_scale
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.entropic_scale * _check_batch(logits, labels), labels)
+        return F.cross_entropy(self.entropic_scale * check_batch(logits, labels), labels)
 
 
 class IsoMaxPlusLossSecondPart(IsoMaxLossSecondPart):
@@ -319,7 +303,7 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         training = self.model_classifier.training
-        z, half = _check_batch(logits, labels) * (self.entropic_scale if training else 1.0), len(logits) // 2
+        z, half = check_batch(logits, labels) * (self.entropic_scale if training else 1.0), len(logits) // 2
         if self.regularization is None or not training:
             return F.cross_entropy(z, labels)
         if half == 0:
@@ -375,7 +359,7 @@ def dismax_fpr(head: nn.Module, regularization: str = "fpr", **options: Any) -> 
     return DisMaxLossSecondPart(head, regularization, **options)
 
 
-_RECIPES = (
+_PAPERS = (
     Recipe("softmax", "Softmax (CE)", "msp", nn.Linear, softmax),
     Recipe("logitnorm", "LogitNorm", "msp", nn.Linear, logitnorm),
     Recipe("meln", "MELN", "msp", nn.Linear, meln, loss_lr=0.01, remedy="positive_temperature=True"),
@@ -384,11 +368,27 @@ _RECIPES = (
     Recipe("dismax", "DisMax", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),
     Recipe("dismax_fpr", "DisMax†", "mmles", DisMaxLossFirstPart, dismax_fpr),
 )
-RECIPES = {r.name: r for r in _RECIPES}
+_BEYOND = (
+    Recipe("elogitnorm", "ELogitNorm", "msp", nn.Linear, norm_losses.ELogitNormLoss),
+    Recipe("t2fnorm", "T2FNorm", "msp", norm_losses.T2FNormHead, softmax),
+    Recipe("logitclip", "LogitClip", "msp", nn.Linear, norm_losses.LogitClipLoss),
+    Recipe("mbls", "MbLS", "msp", nn.Linear, target_losses.MarginLabelSmoothingLoss),
+    Recipe("label_smoothing", "Label smoothing", "msp", nn.Linear, target_losses.LabelSmoothingLoss),
+    Recipe("focal", "Focal loss", "msp", nn.Linear, target_losses.FocalLoss),
+    Recipe("outlier_exposure", "Outlier exposure", "msp", nn.Linear, target_losses.OutlierExposureLoss),
+)
+RECIPES = {r.name: r for r in _PAPERS}  # of the six papers: what tables and notebooks compare
+BEYOND = {r.name: r for r in _BEYOND}
+NEED_IMAGES = ("dismax_fpr", "outlier_exposure")  # their criteria change the images of a batch
 
 
 def recipe(name: str) -> Recipe:
-    """Return the recipe of that name; raise ValueError, with the known names, if there is none."""
-    if name not in RECIPES:
-        raise ValueError(f"unknown loss {name!r}; known: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    """Return the recipe of that name, from ``RECIPES`` or ``BEYOND``; raise ValueError, with the known names, if none.
+
+    >>> recipe("focal").label
+    'Focal loss'
+    """
+    known = RECIPES | BEYOND
+    if name not in known:
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(known)}")
+    return known[name]

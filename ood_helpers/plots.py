@@ -20,6 +20,7 @@ import numpy as np
 
 from . import metrics
 from .alt_text import ROC_GID
+from .beyond.styles import BEYOND_STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,25 +66,24 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     Parameters
     ----------
     names : iterable of str
-        Sets, losses (keys of ``losses.RECIPES``), or labels of runs, which begin with the label of their loss.
-        Several runs of one loss get darker shades of its color and other lines.
+        Sets, losses, or labels of runs, which begin with that of their loss; several of one loss get darker shades.
 
     >>> styles(["test", "near"])["test"]["label"], styles(["meln"])["meln"]["label"]
     ('test (ID)', 'MELN')
     """
     from matplotlib.colors import to_hex, to_rgb
 
-    ood_styles, losses = cycle(OOD_STYLES), list(LOSS_STYLES)
+    ood_styles, papers, known = cycle(OOD_STYLES), list(LOSS_STYLES), LOSS_STYLES | BEYOND_STYLES
     result: dict[str, Style] = {}
     used: list[str] = []
     for name in names:
-        label = LOSS_STYLES[name]["label"] if name in LOSS_STYLES else str(name)
-        matches = [loss for loss in losses if label.startswith(LOSS_STYLES[loss]["label"])]
+        label = known[name]["label"] if name in known else str(name)
+        matches = [loss for loss in known if label.startswith(known[loss]["label"])]
         if matches:
-            loss = max(matches, key=lambda match: len(LOSS_STYLES[match]["label"]))
+            loss = max(matches, key=lambda match: len(known[match]["label"]))
             n_before = used.count(loss)
-            shade: Any = [channel * 0.55**n_before for channel in to_rgb(LOSS_STYLES[loss]["color"])]
-            style = LOSS_STYLES[losses[(losses.index(loss) + 2 * n_before) % len(losses)]]
+            shade: Any = [channel * 0.55**n_before for channel in to_rgb(known[loss]["color"])]
+            style = known[papers[(list(known).index(loss) + 2 * n_before) % len(papers)] if n_before else loss]
             result[name] = style | {"color": to_hex(shade), "label": plain_text(label, 60)}
             used.append(loss)
         elif name in ID_SETS:

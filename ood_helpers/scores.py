@@ -5,7 +5,6 @@ All functions take torch tensors or NumPy arrays and return the same kind, in fl
 training set. Wrong shapes and values raise ValueError.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,18 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from .beyond.logit_scores import BEYOND
+from .engine.inputs import check_features, score_of_logits
+
 LARGEST_HALF = float(np.finfo(np.float16).max)  # 65504
 _BATCH_SIZE = 256  # images at a time in odin and gradnorm, which hold gradients
 _ROWS = 1024  # features at a time, each compared with the complete training set
-
-
-def promote_to_float32(x: Tensor) -> Tensor:
-    """Convert half-precision tensors to float32; return others unchanged.
-
-    >>> promote_to_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype
-    torch.float32
-    """
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def compact_float_dtype(values: np.ndarray) -> type:
@@ -37,21 +30,7 @@ def compact_float_dtype(values: np.ndarray) -> type:
     return np.float16 if np.abs(values).max() <= LARGEST_HALF else np.float32
 
 
-def _score_of_logits(formula: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Let a formula for float32 or float64 tensors (N, C) also take NumPy arrays and half precision."""
-
-    @functools.wraps(formula)
-    def score(logits, **options):
-        z = torch.as_tensor(logits)
-        if z.dim() != 2 or z.shape[1] == 0:
-            raise ValueError(f"logits must have the shape (N, C), got {tuple(z.shape)}")
-        result = formula(promote_to_float32(z), **options)
-        return result.numpy() if isinstance(logits, np.ndarray) else result
-
-    return score
-
-
-@_score_of_logits
+@score_of_logits
 def msp(logits: Tensor) -> Tensor:
     """MSP, the maximum softmax probability (DisMax: MPS): max p, in 1/C..1 (Hendrycks & Gimpel, ICLR 2017).
 
@@ -61,7 +40,7 @@ def msp(logits: Tensor) -> Tensor:
     return logits.softmax(1).amax(1)
 
 
-@_score_of_logits
+@score_of_logits
 def max_logit(logits: Tensor) -> Tensor:
     """Maximum logit: max z (Hendrycks et al., ICML 2022).
 
@@ -71,7 +50,7 @@ def max_logit(logits: Tensor) -> Tensor:
     return logits.amax(1)
 
 
-@_score_of_logits
+@score_of_logits
 def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Energy score: T logsumexp(z / T), *minus* the free energy, for T > 0 (Liu et al., NeurIPS 2020).
 
@@ -83,7 +62,7 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return temperature * (logits / temperature).logsumexp(1)
 
 
-@_score_of_logits
+@score_of_logits
 def entropy(logits: Tensor) -> Tensor:
     """ES, the entropic score: sum p log p, *minus* the entropy, in -log C..0 nats (Macedo et al., IJCNN 2021).
 
@@ -94,7 +73,7 @@ def entropy(logits: Tensor) -> Tensor:
     return (log_p.exp() * log_p).sum(1)
 
 
-@_score_of_logits
+@score_of_logits
 def min_distance(logits: Tensor) -> Tensor:
     """MDS, the minimum distance score: max z, which is -min d for heads with z = -d (arXiv:2105.14399).
 
@@ -104,7 +83,7 @@ def min_distance(logits: Tensor) -> Tensor:
     return logits.amax(1)
 
 
-@_score_of_logits
+@score_of_logits
 def mmls(logits: Tensor) -> Tensor:
     """MMLS, the max-mean logit score: max z + mean z (arXiv:2205.05874).
 
@@ -114,7 +93,7 @@ def mmls(logits: Tensor) -> Tensor:
     return logits.amax(1) + logits.mean(1)
 
 
-@_score_of_logits
+@score_of_logits
 def mmles(logits: Tensor) -> Tensor:
     """MMLES, the max-mean logit entropy score: max z + mean z + sum p log p (arXiv:2205.05874).
 
@@ -124,7 +103,7 @@ def mmles(logits: Tensor) -> Tensor:
     return mmls(logits) + entropy(logits)
 
 
-@_score_of_logits
+@score_of_logits
 def mmleps(logits: Tensor) -> Tensor:
     """MMLEPS, the max-mean logit entropy probability score: MMLES + max p (arXiv:2205.05874).
 
@@ -138,14 +117,15 @@ SCORES = {f.__name__: f for f in (msp, max_logit, energy, entropy, min_distance,
 
 
 def score(name: str) -> Callable[..., Any]:
-    """Return the score function of that name; raise ValueError, with the known names, if there is none.
+    """Return the function of that name in ``SCORES`` or ``BEYOND``; raise ValueError, with the known names, if none.
 
     >>> score("msp") is msp
     True
     """
-    if name not in SCORES:
-        raise ValueError(f"unknown score {name!r}; known: {', '.join(SCORES)}")
-    return SCORES[name]
+    known = SCORES | BEYOND
+    if name not in known:
+        raise ValueError(f"unknown score {name!r}; known: {', '.join(known)}")
+    return known[name]
 
 
 def _check_model(function: str, model: nn.Module, images: Tensor, needs_features: bool = False) -> None:
@@ -236,17 +216,6 @@ def gradnorm(model: Any, images: Tensor) -> Tensor:
     return _in_batches(model, images, score_batch)
 
 
-def _check_features(*arrays: Any) -> list[Tensor]:
-    """Return arrays of features (N, D) as tensors; raise ValueError unless D is the same and all are finite."""
-    tensors = [torch.as_tensor(array) for array in arrays]
-    shapes = [tuple(x.shape) for x in tensors]
-    if any(len(shape) != 2 for shape in shapes) or len({shape[1] for shape in shapes}) > 1:
-        raise ValueError(f"features must have the shape (N, D), with the same D, got {shapes[0]} and {shapes[1]}")
-    if not all(x.isfinite().all() for x in tensors):
-        raise ValueError("features must be finite, but some are NaN or infinite")
-    return tensors
-
-
 def mahalanobis(train_features: Any, train_labels: Any, features: Any) -> Any:
     """Minus the squared Mahalanobis distance to the nearest class: max_c -(f - m_c)^T S^+ (f - m_c), in float64.
 
@@ -264,7 +233,7 @@ def mahalanobis(train_features: Any, train_labels: Any, features: Any) -> Any:
     >>> mahalanobis(train, torch.tensor([0, 0, 1, 1]), torch.tensor([[2.0, 1.0], [8.0, 7.0]]))
     tensor([-1., -4.], dtype=torch.float64)
     """
-    train, x = (f.double() for f in _check_features(train_features, features))
+    train, x = (f.double() for f in check_features(train_features, features))
     labels = torch.as_tensor(train_labels, device=train.device)
     if labels.shape != train.shape[:1] or labels.is_floating_point() or not len(labels):
         raise ValueError(
@@ -300,7 +269,7 @@ def knn(train_features: Any, features: Any, k: int = 50) -> Any:
     >>> knn(torch.eye(3), torch.tensor([[5.0, 0.0, 0.0], [3.0, 4.0, 0.0]]), k=1)
     tensor([-0.0000, -0.6325])
     """
-    train, x = _check_features(train_features, features)
+    train, x = check_features(train_features, features)
     if not 1 <= k <= len(train):
         raise ValueError(f"k must be between 1 and the {len(train)} training features, got {k}")
     dtype = torch.promote_types(torch.promote_types(train.dtype, x.dtype), torch.float32)

@@ -32,7 +32,7 @@ class Playground(Widget):
     title, page, module, renderer = "Playground", "playground", "playground", "renderPlayground"
     _esm = pages.widget_module(module, renderer)
     state = ("loss", "seed", "show", "reach", "x", "y")
-    choices: ClassVar = {"loss": [name for name in losses.RECIPES if name != "dismax_fpr"]}  # which needs images
+    choices: ClassVar = {"loss": [n for n in (*losses.RECIPES, *losses.BEYOND) if n not in losses.NEED_IMAGES]}
 
     loss = t.Unicode("softmax").tag(sync=True)
     seed = t.Int(0, min=0, max=2**31).tag(sync=True)

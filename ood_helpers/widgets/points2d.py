@@ -36,7 +36,7 @@ def fit_points(
     ----------
     points : (N, 2) floats of about unit scale
     labels : (N,) class indices
-    loss : a key of ``losses.RECIPES``; "dismax_fpr" needs images
+    loss : name of a recipe, none of ``losses.NEED_IMAGES``
     seed : of the weights
     steps : of Adam, each on all points
     width : of the two hidden layers
@@ -55,8 +55,8 @@ def fit_points(
     tensor([0, 1])
     """
     recipe = losses.recipe(loss)
-    if loss == "dismax_fpr":
-        raise ValueError("dismax_fpr mixes quadrants of images; points have none, use dismax")
+    if loss in losses.NEED_IMAGES:
+        raise ValueError(f"{loss} changes the images of a batch; points have no pixels, use another loss")
     points, labels = torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(labels).long()
     with repeatable(seed, threads=1), torch.enable_grad():
         layers = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
@@ -87,7 +87,7 @@ def train(loss: str, seed: int, points, labels) -> tuple[nn.Sequential, dict]:
         ],
         "head": {
             "kind": kind,
-            "weight": as_list(head.weight if linear else head.prototypes),
+            "weight": as_list(head.weight / getattr(head, "temperature", 1.0) if linear else head.prototypes),
             "scale": as_list(getattr(head, "distance_scale", torch.ones(1)).abs())[0],
             "bias": as_list(head.bias) if linear else None,
         },

@@ -433,7 +433,7 @@ def test_criteria_own_no_parameter_of_the_head():
 @pytest.mark.parametrize(
     "call, sentence",
     [
-        (lambda: losses.recipe("focal"), "unknown loss 'focal'; known: softmax, logitnorm, meln"),
+        (lambda: losses.recipe("triplet"), "unknown loss 'triplet'; known: softmax, logitnorm, meln"),
         (lambda: losses.LogitNormLoss(0.0), "temperature must be a positive number, got 0.0"),
         (lambda: losses.IsoMaxLossFirstPart(4, 3, temperature=-1), "temperature must be a positive number, got -1"),
         (lambda: losses.LogitNormLoss("cpu"), "temperature must be a positive number, got 'cpu'"),

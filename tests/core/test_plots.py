@@ -136,20 +136,21 @@ def test_class_names_are_text_and_start_no_formula(ax, name):
 
 
 def test_sets_and_losses_have_a_second_cue():
-    for names in (["test", "near", "letters", "patches", "noise"], list(losses.RECIPES)):
+    for names in (["test", "near", "letters", "patches", "noise"], [*losses.RECIPES, *losses.BEYOND]):
         styles = plots.styles(names).values()
         for cue in ("linestyle", "marker", "color", "label"):
             assert len({str(style[cue]) for style in styles}) == len(names), cue
 
 
 def test_every_loss_has_a_style_with_the_label_of_its_recipe():
-    assert {loss: style["label"] for loss, style in plots.LOSS_STYLES.items()} == {
-        loss: recipe.label for loss, recipe in losses.RECIPES.items()
-    }
+    for known, recipes in ((plots.LOSS_STYLES, losses.RECIPES), (plots.BEYOND_STYLES, losses.BEYOND)):
+        assert {loss: style["label"] for loss, style in known.items()} == {
+            loss: recipe.label for loss, recipe in recipes.items()
+        }
 
 
 def test_id_is_blue_whatever_its_name_and_never_a_loss_or_ood():
-    styles = plots.styles(["validation", "test", "svhn", "letters", *losses.RECIPES])
+    styles = plots.styles(["validation", "test", "svhn", "letters", *losses.RECIPES, *losses.BEYOND])
     assert {styles[name]["color"] for name in ("validation", "test")} == {plots.ID}
     assert plots.ID not in {styles[name]["color"] for name in styles if name not in ("validation", "test")}
     for name in ("svhn", "letters"):

@@ -225,7 +225,7 @@ def test_lesson_trains_every_seed_of_every_recipe(tmp_path):
     assert all(run.config.loss == name for name, group in trained.items() for run in group)
 
 
-@pytest.mark.parametrize("loss", [name for name in losses.RECIPES if name != "dismax_fpr"])
+@pytest.mark.parametrize("loss", [n for n in (*losses.RECIPES, *losses.BEYOND) if n not in losses.NEED_IMAGES])
 def test_every_loss_separates_points(loss):
     angle = torch.linspace(0, 2 * torch.pi, 61)[:-1]
     points, labels = torch.stack([angle.cos(), angle.sin()], 1), torch.arange(60) // 20
