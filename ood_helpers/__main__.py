@@ -15,7 +15,7 @@ PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")  # a copy, bec
 HELP = {
     "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
     "loss": "softmax, logitnorm, meln, isomax, ... (an unknown name lists them all)",
-    "model": "cnn, airbench, resnet18, resnet34, wrn_40_2, ... (an unknown name lists them all)",
+    "model": "cnn, cnn5, airbench, resnet18, resnet34, wrn_40_2, ... (an unknown name lists them all)",
     "loss_options": "for the loss, name=value, e.g. temperature=0.3",
     "milestones": "epochs of --schedule steps",
     "schedule": "cosine, triangular or steps",

@@ -11,11 +11,11 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from . import data, losses
-from .engine.backbones import BACKBONES
+from .engine.backbones import MODELS
 from .presets import COSINE, LESSON, PHOTOGRAPHS, PRESETS, STANDARD
 
 CHOICES = {
-    "model": tuple(BACKBONES),
+    "model": MODELS,
     "schedule": ("cosine", "steps", "triangular"),
     "augment": ("none", "crop_flip", "shift_flip", "resized_crop"),
     "select": ("last", "validation", "test"),
@@ -153,6 +153,8 @@ class Config:
         config = self.resolved()
         defaults = {f.name: COSINE.get(f.name, f.default) for f in fields(self)}
         values = {name: value for name, default in defaults.items() if (value := getattr(config, name)) != default}
+        if self.fold is None and (parts := data.split_parts(self.data)) != (3, 1, 1):
+            values["split"] = parts
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .engine.backbones import BACKBONES, PRETRAINED, Whitening, load_pretrained
+from .engine.backbones import BACKBONES, MODELS, PRETRAINED, Whitening, for_images, load_pretrained
 
 
 class Network(nn.Module):
@@ -100,7 +100,7 @@ def build(
     Parameters
     ----------
     name : str
-        One of ``BACKBONES``.
+        One of ``BACKBONES``, or "cnn_auto" for the small network that fits the images' size.
     num_classes : int
     shape : tuple of int
         (channels, height, width) of the images.
@@ -123,8 +123,9 @@ def build(
     >>> sum(p.numel() for p in build("wrn_28_10", 10, (3, 32, 32), nn.Linear).parameters())
     36479194
     """
-    if name not in BACKBONES:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(BACKBONES)}")
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    name = for_images(name, shape)
     backbone, num_features = BACKBONES[name](shape[0], dropout)
     _check_image_size(name, backbone, shape)
     if pretrained and name in PRETRAINED:

@@ -21,10 +21,10 @@ PHOTOGRAPHS = dict(
 )
 LESSON = {
     "digits": LAPTOP,
-    "folder": LAPTOP,
-    "mnist": LAPTOP | {"epochs": 5},
-    "fashion_mnist": LAPTOP | {"epochs": 5},
-    "kmnist": LAPTOP | {"epochs": 5},
+    "folder": LAPTOP | {"model": "cnn_auto"},  # by the size of its images
+    "mnist": LAPTOP | {"model": "cnn5", "epochs": 5},
+    "fashion_mnist": LAPTOP | {"model": "cnn5", "epochs": 5},
+    "kmnist": LAPTOP | {"model": "cnn5", "epochs": 5},
 }
 
 _CIFAR = dict(data="cifar10", lr=0.1, momentum=0.9, augment="crop_flip")

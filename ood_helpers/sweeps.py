@@ -59,7 +59,7 @@ def fit_all(
 def compare_losses(
     base: Config,
     recipes: Sequence[str] = tuple(losses.RECIPES),
-    seeds: int = 3,
+    seeds: int = 5,
     runs: str | Path = "runs",
     device: str | None = None,
     progress: bool = True,

@@ -77,7 +77,7 @@ def _train_lesson(data: str, device: str, runs: Path) -> None:
     from ..config import Config
     from ..sweeps import lesson
 
-    lesson(Config(data=data), seeds=3, runs=runs, device=device)
+    lesson(Config(data=data), seeds=5, runs=runs, device=device)
 
 
 def _kernel_environment(data: str, device: str, runs: Path, target: Path, n_workers: int) -> dict[str, str]:

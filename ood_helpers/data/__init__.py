@@ -1,7 +1,18 @@
 """Image data sets: by name, from a folder, downloaded, or synthetic."""
 
 from .imageset import ImageSet, LazySubset, write_folder
-from .sets import SETS, folds, load, load_ood, ood_names
+from .sets import SETS, folds, load, load_ood, ood_names, split_parts
 from .synthetic import outliers
 
-__all__ = ["SETS", "ImageSet", "LazySubset", "folds", "load", "load_ood", "ood_names", "outliers", "write_folder"]
+__all__ = [
+    "SETS",
+    "ImageSet",
+    "LazySubset",
+    "folds",
+    "load",
+    "load_ood",
+    "ood_names",
+    "outliers",
+    "split_parts",
+    "write_folder",
+]

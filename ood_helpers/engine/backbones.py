@@ -36,6 +36,17 @@ def cnn(channels: int, dropout: float = 0.0) -> Backbone:
     return GloballyPooled(*layers, nn.Dropout(dropout)), 64
 
 
+def cnn5(channels: int, dropout: float = 0.0) -> Backbone:
+    """Five convolutions for images of 24 to 64 pixels, whose features see 35 of them: 97,000 parameters, for laptops.
+
+    Its first convolution halves the image, so that it costs no more than :func:`cnn`.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs, stride in ((channels, 16, 2), (16, 32, 1), (32, 64, 2), (64, 64, 2), (64, 64, 1)):
+        layers += [conv3x3(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return GloballyPooled(*layers, nn.Dropout(dropout)), 64
+
+
 def he_initialised(make_backbone: Callable[..., Backbone]) -> Callable[..., Backbone]:
     """Wrap a backbone's function to draw convolutions from He's normal distribution, fan-out (He et al., 2015)."""
 
@@ -216,6 +227,7 @@ def load_pretrained(backbone: Any, name: str) -> None:
 # Initialised as in their papers' code; OpenOOD's ResNet-18 as torch's.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "cnn": cnn,
+    "cnn5": cnn5,
     "airbench": airbench,
     "resnet18": partial(resnet, blocks=(2, 2, 2, 2), width=64),
     "resnet18_w16": partial(resnet, blocks=(2, 2, 2, 2), width=16),
@@ -228,6 +240,19 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18_224": partial(torchvision_backbone, name="resnet18"),
     "resnet50_pretrained": partial(torchvision_backbone, name="resnet50"),
 }
-SMALL = ("cnn",)  # too small to gain from a second thread or from bfloat16
+AUTO = "cnn_auto"  # the small network that fits the images' size
+MODELS = (*BACKBONES, AUTO)
+SMALL = ("cnn", "cnn5", AUTO)  # too small to gain from a second thread or from bfloat16
 LARGE = ("resnet18_224", "resnet50_pretrained")
 PRETRAINED = {"resnet50_pretrained": "ResNet50_Weights.IMAGENET1K_V1"}
+
+
+def for_images(model: str, shape: tuple[int, int, int]) -> str:
+    """Name of a model's backbone for images of a shape: "cnn_auto" is "cnn" below 24 pixels and "cnn5" above.
+
+    >>> for_images("cnn_auto", (1, 8, 8)), for_images("cnn_auto", (1, 28, 28)), for_images("resnet18", (3, 32, 32))
+    ('cnn', 'cnn5', 'resnet18')
+    """
+    if model != AUTO:
+        return model
+    return "cnn" if min(shape[1:]) < 24 else "cnn5"

@@ -36,6 +36,15 @@ def test_backbones_give_features_then_logits(name):
         assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
 
 
+def test_the_small_network_fits_the_size_of_its_images():
+    counts = {}
+    for side in (8, 23, 24, 64):
+        network = models.build("cnn_auto", 6, (1, side, side), nn.Linear).eval()
+        assert network(torch.zeros(2, 1, side, side)).shape == (2, 6)
+        counts[side] = sum(isinstance(module, nn.Conv2d) for module in network.modules())
+    assert counts == {8: 3, 23: 3, 24: 5, 64: 5}
+
+
 @pytest.mark.parametrize("name", ["resnet34", "resnet110", "wrn_16_2", "densenet_bc_100_12", "resnet18_224"])
 def test_convolutions_start_with_hes_fan_out(name):
     network = models.build(name, 10, (3, 32, 32), nn.Linear)
