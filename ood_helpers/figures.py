@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__, alt_text
 from .engine.files import atomic_write
+from .layout import resize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +114,14 @@ def folder(data: str | None = None) -> Path:
     return Path(os.environ.get("OOD_FIGURES") or root() / "figures") / re.sub(r"[^\w.-]+", "_", name)
 
 
-def save_figure(fig: Figure, name: str, data: str | None = None, configs: Iterable[Any] = (), **facts: Any) -> Path:
+def save_figure(
+    fig: Figure,
+    name: str,
+    data: str | None = None,
+    configs: Iterable[Any] = (),
+    width: str | float | None = None,
+    **facts: Any,
+) -> Path:
     """Write ``figures/<data>/<name>.pdf``, ``.png`` (150 dpi) and ``.json``.
 
     The JSON file holds the figure in words (``alt``), the configs with their hashes and seeds, the versions, the
@@ -131,6 +139,9 @@ def save_figure(fig: Figure, name: str, data: str | None = None, configs: Iterab
         without configs ``DATA`` of the environment.
     configs : iterable of Config or Run
         What the figure was drawn from.
+    width : {"column", "text", "page"} or float, optional
+        Draw the figure 3.25, 5.5 or 6.75 inches (or a number of inches) wide, with text of at least 7 points; see
+        ``layout.resize``. By default the figure has its own size.
     **facts
         Further entries of the JSON file; arrays are allowed.
 
@@ -156,6 +167,8 @@ def save_figure(fig: Figure, name: str, data: str | None = None, configs: Iterab
     """
     configs, data = _resolve(configs, data)
     target = _target(name, data)
+    if width is not None:
+        resize(fig, width)
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
         buffer = io.BytesIO()
         fig.savefig(buffer, format=suffix[1:], dpi=150, metadata=metadata)

@@ -8,7 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from ..plots import ID, LOSS_STYLES, OOD, annotated_table, frame, histogram, lines, plain_text, styles
+from ..layout import frame, legend_below, shared_legend
+from ..plots import annotated_table, histogram, lines
+from ..styles import ID, LOSS_STYLES, OOD, plain_text, styles
 
 
 def images(
@@ -69,9 +71,15 @@ def class_counts(ax: Axes, labels: ArrayLike, classes: Sequence[str]) -> Axes:
 
 
 def landscape(
-    ax: Axes, x: np.ndarray, y: np.ndarray, confidence: np.ndarray, points: ArrayLike, labels: ArrayLike
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    confidence: np.ndarray,
+    points: ArrayLike,
+    labels: ArrayLike,
+    colorbar: bool = True,
 ) -> Axes:
-    """Draw the top probability of a network in the plane, and its training points.
+    """Draw the top probability of a network in the plane, from 1 / C to 1, and its training points.
 
     Parameters
     ----------
@@ -79,15 +87,21 @@ def landscape(
     confidence : array, shape (Y, X)
     points : array, shape (N, 2)
     labels : array of int, shape (N,)
+    colorbar : bool
+        Of several landscapes side by side one needs it.
     """
-    shades = ax.contourf(x, y, confidence, levels=np.linspace(0, 1, 11), cmap="Greys", vmax=1.5)
-    ax.figure.colorbar(shades, ax=ax, label="top probability")
     points, labels = np.asarray(points), np.asarray(labels)
+    least = 1 / len(np.unique(labels))
+    shades = ax.contourf(
+        x, y, np.clip(confidence, least, 1), levels=np.linspace(least, 1, 11), cmap="Greys", vmin=least, vmax=1.4
+    )
+    if colorbar:
+        ax.figure.colorbar(shades, ax=ax, label="top probability", format="{x:.2f}")
     for label, style in zip(np.unique(labels), cycle(LOSS_STYLES.values())):
         look = {"marker": style["marker"], "color": style["color"], "markeredgecolor": "white", "markeredgewidth": 0.5}
         ax.plot(*points[labels == label].T, linestyle="none", label=f"class {label}", **look)
     ax.set(aspect="equal", xlim=(min(x), max(x)), ylim=(min(y), max(y)))
-    ax.legend(loc="upper left", frameon=True)
+    legend_below(ax)
     return ax
 
 
@@ -120,14 +134,27 @@ def sweep(
     ax.set(xscale="log", xlabel="temperature τ", ylabel=ylabel, ylim=(0, None))
     ax.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
     ax.minorticks_off()
-    ax.legend()
+    legend_below(ax)
     return ax
 
 
 def inert_margin(ax: Axes, margins: Sequence[float], values: Mapping[str, ArrayLike]) -> Axes:
     """Draw the loss ``values[variant]`` (N,) of variants of MELN against the margin (N,); constant if it is inert."""
     lines(ax, margins, {f"MELN, {variant}": losses for variant, losses in values.items()})
-    ax.set(xlabel="margin m", ylabel="loss", ylim=(0, None))
+    ax.set(xlabel="margin m", ylabel="loss")
+    legend_below(ax)
+    return ax
+
+
+def temperature_wall(ax: Axes, temperatures: ArrayLike, loss: ArrayLike, num_classes: int) -> Axes:
+    """Draw the loss (N,) of a perfect network against the temperature (N,), which has a pole at 0."""
+    t, values = (np.asarray(each, dtype=np.float64) for each in (temperatures, loss))
+    for side in (t < 0, t > 0):  # two lines, none through the pole
+        ax.plot(t[side], values[side], color="black")
+    ax.axvline(0, color="gray", linewidth=1)
+    ax.axhline(np.log(num_classes), color="gray", linestyle=":", label=f"guessing: log {num_classes}")
+    ax.set(xlabel="temperature T", ylabel="loss", ylim=(0, 3 * np.log(num_classes)))
+    legend_below(ax)
     return ax
 
 
@@ -139,7 +166,7 @@ def temperature_path(ax: Axes, steps: Sequence[int], values: Mapping[str, ArrayL
     low, high = min(-1, ax.get_ylim()[0]), ax.get_ylim()[1]
     ax.axhspan(low, 0, color=OOD, alpha=0.15, hatch="//", linewidth=0, label="no temperature")
     ax.set(xlabel="step", ylabel="temperature T", ylim=(low, high))
-    ax.legend()
+    legend_below(ax)
     return ax
 
 
@@ -149,7 +176,105 @@ def prototypes(ax: Axes, weights: ArrayLike, classes: Iterable[str]) -> Axes:
     unit = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
     names = [plain_text(name, 12) for name in classes]
     options = {"annot": len(names) <= 7, "fmt": ".2f", "cmap": "PuOr", "vmin": -1, "vmax": 1, "square": True}
-    return annotated_table(ax, unit @ unit.T, names, names, "cosine", **options)
+    annotated_table(ax, unit @ unit.T, names, names, "cosine", **options)
+    ax.set(xlabel="prototype of class", ylabel="prototype of class")
+    return ax
+
+
+def per_class(ax: Axes, values: Mapping[str, ArrayLike], classes: Sequence[str], ylabel: str) -> Axes:
+    """Draw a quantity of each class, without lines, as classes have no order; equal values show inside each other.
+
+    Parameters
+    ----------
+    values : mapping of name to array, shape (C,)
+    classes : sequence of C names
+    ylabel : str
+    """
+    for k, (name, style) in enumerate(styles(values).items()):
+        look = {"linestyle": "none", "markerfacecolor": "none" if k == 0 else style["color"], "markersize": 9 - 5 * k}
+        ax.plot(range(len(classes)), np.asarray(values[name]), **style | look)
+    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if any(len(c) > 3 for c in classes) else {}
+    ax.set_xticks(range(len(classes)), [plain_text(name, 10) for name in classes], **slanted)
+    ax.set(xlabel="class", ylabel=ylabel)
+    ax.margins(x=0.1)
+    legend_below(ax)
+    return ax
+
+
+def published(ax: Axes, rows: Sequence[str], values: Mapping[str, tuple[float, float]]) -> Axes:
+    """Add published means ± standard deviations, in percent, as diamonds below the ``rows`` of ``plots.seeds``."""
+    for k, (name, (mean, deviation)) in enumerate(values.items()):
+        ends = [[min(deviation, mean)], [min(deviation, 100 - mean)]]
+        label = None if k else "published"
+        look = {"fmt": "D", "color": "black", "markerfacecolor": "white", "markersize": 4, "capsize": 2}
+        ax.errorbar(mean, list(rows).index(name) + 0.3, xerr=ends, label=label, **look)
+    left, right = ax.dataLim.intervalx
+    ax.set_xlim(max(0, left - 0.05 * (right - left)), min(100, right + 0.05 * (right - left)))
+    legend_below(ax)
+    return ax
+
+
+def answers(
+    axes: Sequence[Axes],
+    images_of: Mapping[str, np.ndarray],
+    answers_of: Mapping[str, Sequence[str]],
+    ood: Collection[str] = (),
+) -> Sequence[Axes]:
+    """Draw a row of images per set, each with a network's answer; images of the sets in ``ood`` have a dashed frame.
+
+    Parameters
+    ----------
+    axes : sequence of Axes, one for each set
+    images_of : mapping of set to array, shape (N, C, H, W)
+    answers_of : mapping of set to N texts, such as "97 %: cat"
+    ood : collection of str
+    """
+    for ax, (name, shown) in zip(axes, images_of.items(), strict=True):
+        images(ax, shown, answers_of[name], columns=len(shown), ood=range(len(shown)) if name in ood else ())
+        kind = "OOD" if name in ood else "ID"
+        ax.text(-0.2, 0.5, f"{plain_text(name, 16)}\n({kind})", ha="right", va="center", fontsize=8)
+        ax.set_xlim(left=-1.4)
+    return axes
+
+
+def far_away(ax: Axes, distance: ArrayLike, confidence: ArrayLike) -> Axes:
+    """Draw the top probability (N, K) in K directions against the distance (N,), in radii of the data."""
+    top = np.asarray(confidence, dtype=np.float64)
+    ax.plot(distance, np.median(top, axis=1), color="black", label="median")
+    ax.fill_between(distance, *np.quantile(top, (0.1, 0.9), axis=1), color="black", alpha=0.2, label="10 % to 90 %")
+    ax.axvline(1, color="gray", linestyle=":", label="no data beyond")
+    ax.set(xscale="log", xlabel="distance / radius of the data", ylabel="top probability", ylim=(None, 1.02))
+    ax.xaxis.set_major_formatter("{x:g}")
+    legend_below(ax)
+    return ax
+
+
+def panels(
+    axes: Sequence[Axes],
+    id_scores: ArrayLike,
+    ood_scores: Mapping[str, ArrayLike],
+    threshold: float | None = None,
+    bins: int = 20,
+    xlabel: str = "score",
+    limits: tuple[float, float] | None = None,
+    log: bool = False,
+) -> Sequence[Axes]:
+    """Draw a histogram of ID and one OOD set per Axes, side by side with one scale and one legend.
+
+    Parameters are those of ``plots.histogram``; ``ood_scores`` has a set for each of ``axes``.
+    """
+    together = np.concatenate([np.ravel(id_scores), *map(np.ravel, ood_scores.values())])
+    finite = together[np.isfinite(together)]
+    limits = limits or (float(finite.min()), float(finite.max()))
+    for ax, (name, scores) in zip(axes, ood_scores.items(), strict=True):
+        histogram(ax, id_scores, {"OOD": scores}, threshold, bins, xlabel, limits, log)
+        ax.set_title(plain_text(name), fontsize=9)
+        ax.label_outer()
+    top = max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(top=top)
+    shared_legend(axes[0].figure)
+    return axes
 
 
 def score_rows(

@@ -64,6 +64,7 @@ def score_explorer(state: dict, data: Data, score_label: str, title: str) -> Fig
     plots.pr(pr, pair, positive)
     if true_positives + false_positives:
         pr.plot(true_positives / n_positive, true_positives / (true_positives + false_positives), **dot)
+    roc.set(xscale="linear", xlim=(-0.01, 1))  # as in the browser
     for ax, name in ((roc, "ROC"), (pr, "Precision and recall")):
         ax.get_legend().remove()
         ax.set_title(name)

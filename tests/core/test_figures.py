@@ -96,6 +96,14 @@ def test_save_figure_writes_three_files_with_metadata(project, monkeypatch):
     assert sorted(p.name for p in path.parent.iterdir()) == ["norm_growth.json", "norm_growth.pdf", "norm_growth.png"]
 
 
+def test_a_figure_is_saved_at_the_width_of_a_column(project):
+    from PIL import Image
+
+    path = figures.save_figure(simple(), "roc", width="column")
+    with Image.open(path.with_suffix(".png")) as image:
+        assert image.width == int(3.25 * 150)
+
+
 def test_a_cell_run_again_in_jupyterlab_changes_no_file_of_its_figure(project, monkeypatch):
     monkeypatch.setenv("OOD_NOTEBOOK", "03_logitnorm")
     path = figures.save_figure(simple(), "norms", configs=CONFIGS)

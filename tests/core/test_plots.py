@@ -6,7 +6,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from sklearn.metrics import average_precision_score, roc_curve
 
-from ood_helpers import figures, losses, plots
+from ood_helpers import figures, layout, losses, plots
+from ood_helpers.beyond.styles import BEYOND_STYLES
 from ood_helpers.course import plots as demos
 
 RNG = np.random.default_rng(0)
@@ -42,6 +43,16 @@ GALLERY = {
     "inert_margin": lambda ax: demos.inert_margin(ax, [0, 1, 2], {"on all": [1, 1, 1], "on one": [1, 2, 3]}),
     "temperature_path": lambda ax: demos.temperature_path(ax, EPOCHS, {"free": 1 - np.square(EPOCHS)}),
     "class_counts": lambda ax: demos.class_counts(ax, LABELS, HOSTILE),
+    "per_class": lambda ax: demos.per_class(ax, {"IsoMax+": np.arange(6), "DisMax": np.arange(6)}, HOSTILE, "logit"),
+    "published": lambda ax: demos.published(
+        plots.seeds(ax, {"softmax": [93.0, 94.0], "meln": [50.0, 60.0]}, "AUROC in %"),
+        ["softmax", "meln"],
+        {"meln": (99, 3)},
+    ),
+    "far_away": lambda ax: demos.far_away(ax, np.geomspace(0.1, 100, 20), RNG.uniform(0.3, 1, (20, 36))),
+    "temperature_wall": lambda ax: demos.temperature_wall(
+        ax, np.linspace(-3, 3, 100), np.exp(-np.linspace(-3, 3, 100)), 10
+    ),
     "landscape": lambda ax: demos.landscape(
         ax, PLANE, PLANE, np.random.rand(20, 20), RNG.normal(size=(30, 2)), np.repeat([0, 1, 2], 10)
     ),
@@ -89,7 +100,7 @@ def test_draws_on_the_given_axes_and_returns_them(ax, name):
 
 
 def test_every_plot_is_in_the_gallery():
-    helpers = {"lines", "annotated_table", "frame", "plain_text", "styles", "score_rows"}
+    helpers = {"lines", "annotated_table"} | {"score_rows", "answers", "panels"}  # the latter draw on several Axes
     public = {
         name
         for module in (plots, demos)
@@ -99,27 +110,38 @@ def test_every_plot_is_in_the_gallery():
     assert public == set(GALLERY) | helpers
 
 
-@pytest.mark.parametrize("name", GALLERY)
-def test_text_is_legible_and_lies_on_the_page(ax, name):
-    GALLERY[name](ax)
+def assert_legible(ax, smallest):
+    """All text is on the page, none overlaps other text, and no legend covers the data."""
     around, within = written(ax)
     page = ax.figure.bbox.padded(2)
     for text in around + within:
-        assert text.get_fontsize() >= 8, text
+        assert text.get_fontsize() >= smallest, text
         box = text.get_window_extent()
         assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, text
-
-
-@pytest.mark.parametrize("name", GALLERY)
-def test_labels_do_not_overlap(ax, name):
-    GALLERY[name](ax)
-    around, within = written(ax)
     boxes = [
         (text, text.get_window_extent().padded(-0.5)) for text in around + within if not text.get_rotation() % 90
     ]  # the box of a slanted label is larger than the label
     for i, (one, box) in enumerate(boxes):
         for other, its in boxes[:i]:
             assert not box.overlaps(its), (one, other)
+    for axes in ax.figure.axes:
+        if legend := axes.get_legend():
+            assert not axes.bbox.padded(-0.5).overlaps(legend.get_window_extent())
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_text_is_legible_and_does_not_overlap(ax, name):
+    GALLERY[name](ax)
+    assert_legible(ax, 7)
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize("name", GALLERY)
+def test_text_is_legible_at_the_widths_of_printed_pages(ax, name, width):
+    GALLERY[name](ax)
+    layout.resize(ax.figure, width)
+    assert ax.figure.get_figwidth() == layout.WIDTHS[width]
+    assert_legible(ax, 7)
 
 
 @pytest.mark.parametrize("name", ["heatmap", "prototypes", "images", "mosaic", "class_counts"])
@@ -143,7 +165,7 @@ def test_sets_and_losses_have_a_second_cue():
 
 
 def test_every_loss_has_a_style_with_the_label_of_its_recipe():
-    for known, recipes in ((plots.LOSS_STYLES, losses.RECIPES), (plots.BEYOND_STYLES, losses.BEYOND)):
+    for known, recipes in ((plots.LOSS_STYLES, losses.RECIPES), (BEYOND_STYLES, losses.BEYOND)):
         assert {loss: style["label"] for loss, style in known.items()} == {
             loss: recipe.label for loss, recipe in recipes.items()
         }
@@ -220,12 +242,16 @@ def test_norm_growth_draws_the_median_in_its_band(ax):
     assert band[:, 1].max() == 33 and band[:, 1].min() == 0
 
 
-def test_reliability_bars_reach_the_accuracy_and_the_confidence(ax):
-    plots.reliability(ax, [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]], [0, 1, 1], bins=2)
-    accuracy, gap = ax.containers
-    assert accuracy[1].get_height() == pytest.approx(2 / 3)
-    assert gap[1].get_y() + gap[1].get_height() == pytest.approx((0.9 + 0.9 + 0.8) / 3)
-    assert ax.get_title() == "ECE 20.0 %"
+def test_reliability_bars_reach_the_accuracy_and_the_confidence_and_are_counted(ax):
+    plots.reliability(ax, [[0.9, 0.1]] * 10 + [[0.6, 0.4], [0.2, 0.8]], [0] * 9 + [1, 0, 1], bins=5)
+    many, few, gap = ax.containers
+    assert [bar.get_height() for bar in many] == [pytest.approx(0.9)]
+    assert [bar.get_height() for bar in few] == [1, 1]
+    assert few[0].get_alpha() < many[0].get_alpha()
+    assert [bar.get_y() + bar.get_height() for bar in gap] == pytest.approx([0.6, 0.8, 0.9])
+    assert [text.get_text() for text in ax.texts] == ["1", "1", "10"]
+    assert ax.get_title() == "ECE 5.0 %"
+    assert not any(to_rgb(bar.get_edgecolor()) == to_rgb(plots.OOD) for bar in gap)  # vermillion means OOD
 
 
 def test_sweep_shows_bound_and_choice(ax):
@@ -262,15 +288,91 @@ def test_heatmap_frames_the_best_of_each_row_and_leaves_gaps_empty(ax):
     assert ax.figure.axes[1].get_ylabel() == "FPR95 in %, ID positive"
 
 
-def test_seeds_show_every_seed_their_mean_and_deviation(ax):
-    plots.seeds(ax, {"softmax": [1.0, 2.0, 6.0], "meln": [4.0]}, "FPR95 in %")
+def test_seeds_show_every_seed_and_their_mean_and_of_many_the_deviation(ax):
+    plots.seeds(ax, {"softmax": [1.0, 2.0, 6.0], "meln": [4.0], "isomax": [1, 2, 3, 4, 5, 6]}, "FPR95 in %")
     dots, mean = ax.lines[0], ax.containers[0]
     assert sorted(dots.get_xdata()) == [1, 2, 6]
     assert mean[0].get_xdata() == [3]
-    left, right = mean[2][0].get_segments()[0][:, 0]
-    assert (right - left) / 2 == pytest.approx(np.std([1, 2, 6], ddof=1))
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["Softmax (CE)", "MELN"]
-    assert len(ax.containers) == 2 and not ax.containers[1][2]
+    few, one, many = ax.containers
+    assert not few[2] and not one[2]
+    left, right = many[2][0].get_segments()[0][:, 0]
+    assert (right - left) / 2 == pytest.approx(np.std([1, 2, 3, 4, 5, 6], ddof=1))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["Softmax (CE)", "MELN", "IsoMax"]
+
+
+@pytest.mark.parametrize("label, end", [("AUROC in %", 100), ("norm", None)])
+def test_no_whisker_leaves_the_percentages(ax, label, end):
+    values = [90, 100, 100, 100, 100, 100]
+    plots.seeds(ax, {"softmax": values}, label)
+    left, right = ax.containers[0][2][0].get_segments()[0][:, 0]
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+    assert left == pytest.approx(mean - deviation) and right == pytest.approx(end or mean + deviation)
+    assert (ax.get_xlim()[1] <= 100) == bool(end)
+
+
+def test_curves_over_epochs_are_on_a_logarithmic_axis_that_begins_with_0(ax):
+    plots.norm_growth(ax, HISTORY)
+    assert ax.get_xscale() == "symlog"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2", "5", "10", "20"]
+
+
+def test_lines_of_several_trainings_are_their_mean_with_a_dot_for_each(ax):
+    plots.lines(ax, [1, 2], {"softmax": [[1, 3], [5, 5]]})
+    dots, line = ax.lines
+    assert dots.get_xydata().tolist() == [[1, 1], [1, 3], [2, 5], [2, 5]]
+    assert line.get_ydata().tolist() == [2, 5]
+
+
+def test_names_of_scores_become_words(ax):
+    plots.heatmap(ax, [[1.0, 2.0]], ["letters"], ["max_logit", "knn"], "AUROC in %")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["largest logit", "k nearest neighbors"]
+    ax.clear()
+    assert plots.histogram(ax, ID_SCORES, NEAR, xlabel="msp").get_xlabel() == "MSP"
+
+
+def test_one_legend_for_several_panels():
+    fig, axes = plt.subplots(1, 2, layout="constrained")
+    demos.panels(axes, ID_SCORES, {"near": NEAR, "noise": NOISE}, xlabel="msp")
+    assert [ax.get_legend() for ax in axes] == [None, None]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["ID", "OOD"]
+    assert axes[0].get_ylim() == axes[1].get_ylim() and axes[0].get_xlim() == axes[1].get_xlim()
+    layout.resize(fig, "column")
+    fig.canvas.draw()
+    legend = fig.legends[0].get_window_extent()
+    assert not any(legend.overlaps(ax.get_tightbbox()) for ax in axes)
+
+
+def test_widths_and_heights_of_printed_figures():
+    for size, width, expected in (
+        ((5, 3.2), "column", (3.25, 2.6)),
+        ((10, 3), "page", (6.75, 3)),
+        ((6, 9), 3, (3, 4.5)),
+    ):
+        fig = plt.figure(figsize=size)
+        layout.resize(fig, width)
+        assert tuple(fig.get_size_inches()) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="unknown width 'wide'; known: column, text, page"):
+        layout.resize(fig, "wide")
+
+
+def test_answers_frame_the_images_of_ood_sets():
+    axes = plt.figure().subplots(2, 1)
+    demos.answers(axes, {"test": IMAGES[:2], "near": IMAGES[:3]}, {"test": "ab", "near": "abc"}, ood=["near"])
+    assert [len(ax.lines) for ax in axes] == [0, 3]
+    assert [text.get_text() for text in axes[1].texts] == ["a", "b", "c", "near\n(OOD)"]
+
+
+def test_no_line_goes_through_the_pole_of_the_temperature(ax):
+    GALLERY["temperature_wall"](ax)
+    left, right = ax.lines[:2]
+    assert max(left.get_xdata()) < 0 < min(right.get_xdata())
+
+
+def test_seeds_of_one_variant_share_its_color(ax):
+    styles = plots.styles(["MELN, as written, seed 0", "MELN, as written, seed 1", "MELN, T > 0, seed 0"])
+    first, second, other = (style["color"] for style in styles.values())
+    assert first == second != other == plots.styles(["MELN, as written", "MELN, T > 0"])["MELN, T > 0"]["color"]
+    assert len({str(style["linestyle"]) for style in styles.values()}) == 3
 
 
 def test_prototypes_are_compared_by_their_cosine_even_at_zero(ax):
