@@ -162,6 +162,8 @@ def _clean(book: Any) -> str:
     book.metadata = ours | {"kernelspec": kernel, "language_info": {"name": "python"}}
     for cell in book.cells:
         cell.metadata.pop("execution", None)
+        if "solution" in cell.metadata.get("tags", ()):
+            cell.metadata["jupyter"] = {"source_hidden": True}  # folded in JupyterLab
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_readable(output)]
     return nbformat.writes(book) + "\n"

@@ -216,6 +216,17 @@ display({"text/plain": "", "image/png": base64.b64encode(buffer.getvalue()).deco
     assert np.abs(gradient - np.asarray(Image.radial_gradient("L"), int)).max() <= 2
 
 
+def test_solutions_are_folded(project):
+    path = write(project / "notebooks/01_first.ipynb", "answer = ...", "answer = 1")
+    book = nbformat.read(path, 4)
+    book.cells[2].metadata["tags"] = ["solution"]
+    nbformat.write(book, path)
+    notebooks.regenerate()
+    exercise, solution = nbformat.read(path, 4).cells[1:]
+    assert solution.metadata == {"tags": ["solution"], "jupyter": {"source_hidden": True}}
+    assert not exercise.metadata
+
+
 def test_the_output_of_a_saved_figure_says_which_figure_it_is(project):
     path = write(
         project / "notebooks/01_first.ipynb",
