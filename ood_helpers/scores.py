@@ -41,6 +41,17 @@ def msp(logits: Tensor) -> Tensor:
 
 
 @score_of_logits
+def log_odds(logits: Tensor) -> Tensor:
+    """Log-odds of MSP, log(p / (1 - p)) = max z - logsumexp of the others: ranks as MSP, where MSP itself rounds to 1.
+
+    >>> log_odds(torch.tensor([[50.0, 0.0], [60.0, 0.0]]))
+    tensor([50., 60.])
+    """
+    top, index = logits.max(1)
+    return top - logits.scatter(1, index[:, None], -torch.inf).logsumexp(1)
+
+
+@score_of_logits
 def max_logit(logits: Tensor) -> Tensor:
     """Maximum logit: max z (Hendrycks et al., ICML 2022).
 

@@ -172,6 +172,113 @@ def _results(run, metric, positive, score):
     }
 
 
+def confidences(trained: Sequence[Run], sure: float = 0.9) -> pd.DataFrame:
+    """Mean confidence (MSP) and share of confident answers on every set, in percent: a row per set.
+
+    Parameters
+    ----------
+    trained : sequence of Run
+        Trainings that differ in their seed only; cells are mean ± standard deviation over them.
+    sure : float
+        Confidence above which an answer counts as confident.
+
+    Returns
+    -------
+    DataFrame
+        Columns: number of images, mean confidence, share of images above ``sure``.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name in ("test", *trained[0].config.ood):
+        confidence = [run.scores("msp")[name] for run in trained]
+        rows[f"{name} ({'ID' if name == 'test' else 'OOD'})"] = {
+            "images": len(confidence[0]),
+            "mean confidence": spread([100 * c.mean() for c in confidence]),
+            f"above {100 * sure:g} %": spread([100 * (c > sure).mean() for c in confidence]),
+        }
+    n = f"{len(trained)} trainings" if len(trained) > 1 else "one training"
+    return pd.DataFrame(rows).T.rename_axis(columns=f"%, {n}")
+
+
+def through_training(trained: Sequence[Run]) -> pd.DataFrame:
+    """How norms, confidence and detection change during training: a row per snapshot, means over trainings.
+
+    Parameters
+    ----------
+    trained : sequence of Run
+        Trainings that differ in their seed only.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by epoch: accuracy on training images (%), median norm of the logits of ID test and of OOD images, mean
+        confidence (MSP) on OOD images (%), and the mean AUROC over the OOD sets (%) of MSP and of the direction alone
+        (MSP of logits that all have the same norm, the median of that epoch).
+    """
+    return sum((_through_training(run) for run in trained[1:]), _through_training(trained[0])) / len(trained)
+
+
+def _through_training(run: Run) -> pd.DataFrame:
+    """:func:`through_training` of one run."""
+    epochs, ood = run.snapshots["epochs"], run.config.ood
+    rows = []
+    for i, epoch in enumerate(epochs):
+        logits = {name: run.snapshots[name][i].astype(np.float64) for name in ("test", *ood)}
+        norms = {name: np.linalg.norm(z, axis=1, keepdims=True) for name, z in logits.items()}
+        median = np.median(norms["test"])
+        msp = {name: scores.log_odds(z) for name, z in logits.items()}
+        direction = {name: scores.log_odds(median * z / np.maximum(norms[name], 1e-12)) for name, z in logits.items()}
+        rows.append(
+            {
+                "training accuracy (%)": 100 * run.history["accuracy"]["train"][run.history["epoch"].index(epoch)],
+                "norm, ID": median,
+                "norm, OOD": np.median(np.concatenate([norms[name] for name in ood])),
+                "confidence, OOD (%)": 100 * mean(scores.msp(logits[name]).mean() for name in ood),
+                "AUROC, MSP (%)": _mean_auroc(msp, ood),
+                "AUROC, direction alone (%)": _mean_auroc(direction, ood),
+            }
+        )
+    return pd.DataFrame(rows, index=pd.Index(epochs, name="epoch"))
+
+
+def _mean_auroc(values: Mapping[str, np.ndarray], ood: Iterable[str]) -> float:
+    """Mean AUROC over OOD sets in percent."""
+    return 100 * mean(metrics.detection(values["test"], values[name])["auroc"] for name in ood)
+
+
+def parts(trained: Sequence[Run]) -> pd.DataFrame:
+    """AUROC of the norm of the logits alone, of their direction alone, and of both together (MSP), in percent.
+
+    The direction alone is MSP after all images have been given the same norm, the median of the validation split.
+
+    Returns
+    -------
+    DataFrame
+        A row per OOD set and one for their mean; cells are mean ± standard deviation over the trainings.
+    """
+    tables = []
+    for run in trained:
+        norms = {name: np.linalg.norm(z.astype(np.float64), axis=1) for name, z in run.logits.items()}
+        median = np.median(norms["validation"])
+        values = {
+            "norm alone": norms,
+            "direction alone": {
+                name: scores.log_odds(median * z.astype(np.float64) / norms[name][:, None])
+                for name, z in run.logits.items()
+            },
+            "both (MSP)": {name: scores.log_odds(z.astype(np.float64)) for name, z in run.logits.items()},
+        }
+        frame = pd.DataFrame(
+            {title: {ood: _mean_auroc(value, [ood]) for ood in run.config.ood} for title, value in values.items()}
+        )
+        tables.append(pd.concat([frame, frame.mean().to_frame("mean").T]))
+    cells = {
+        title: {row: spread([table.loc[row, title] for table in tables]) for row in tables[0].index}
+        for title in tables[0].columns
+    }
+    n = f"{len(trained)} trainings" if len(trained) > 1 else "one training"
+    return pd.DataFrame(cells).rename_axis(columns=f"AUROC in %, {n}")
+
+
 def summary(frame: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
     """A :func:`table` for display: mean ± standard deviation as text, a row per name; ``columns.name`` says so."""
     groups = frame.groupby(level=0, sort=False)

@@ -1,0 +1,183 @@
+"""Figures of the notebooks that consist of several plots; each function returns a new figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from pandas import DataFrame
+from torch import Tensor
+
+from .. import plots, scores
+from ..runs import Run
+from . import plots as demos
+
+Sets = Sequence[str]
+# Probabilities at the ticks of an axis of log-odds.
+ODDS_TICKS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999999)
+
+
+def answers(run: Any, sets: Sets, n: int = 8) -> Figure:
+    """Draw images of each set, evenly spaced, with the network's confidence and its answer.
+
+    Parameters
+    ----------
+    run : Run
+    sets : sequence of str
+        Names of sets; the images of OOD sets have a dashed frame.
+    n : int
+        Number of images of each set.
+    """
+    fig, axes = plt.subplots(len(sets), 1, figsize=(6.75, 1.1 * len(sets)), squeeze=False)
+    confidence = run.scores("msp")
+    for ax, name in zip(axes[:, 0], sets):
+        chosen = np.linspace(0, len(run.images(name)) - 1, n).astype(int)
+        logits = run.logits[name][chosen]
+        titles = [f"{100 * confidence[name][i]:.0f} %: {run.classes[z.argmax()]}" for i, z in zip(chosen, logits)]
+        in_distribution = name in plots.ID_SETS
+        demos.images(ax, run.images(name)[chosen], titles, columns=n, ood=() if in_distribution else range(n))
+        label = "\n".join((plots.plain_text(name).replace("_", " "), "(ID)" if in_distribution else "(OOD)"))
+        ax.text(-0.3, 0.5, label, ha="right", va="center")
+        ax.set_xlim(left=-1.6)
+    return fig
+
+
+def confidence_histograms(trained: Mapping[str, Run], sets: Sets, bins: int = 30) -> Figure:
+    """Draw histograms of the confidence of one run per row, each of its OOD sets in a column.
+
+    The axis has the log-odds of the confidence, since most of what there is to see lies between 0.9 and 1.
+    """
+    fig, axes = plt.subplots(
+        len(trained), len(sets), figsize=(6.75, 0.5 + 1.6 * len(trained)), sharex=True, sharey="row", squeeze=False
+    )
+    for row, (label, run) in zip(axes, trained.items()):
+        odds = {name: scores.log_odds(run.logits[name].astype(np.float64)) for name in ("test", *sets)}
+        top = np.quantile(odds["test"], 0.98)
+        limits = (np.log(1 / (len(run.classes) - 1)), max(top, np.log(99.0)))
+        for ax, name in zip(row, sets):
+            plots.histogram(ax, odds["test"], {name: odds[name]}, bins=bins, limits=limits)
+            ax.get_legend().remove()
+            ax.label_outer()
+            if ax in axes[0]:
+                ax.set_title(plots.plain_text(name).replace("_", " "))
+        row[0].set(ylabel=f"{label}\nshare of images", ylim=(0, 1.05 * max(ax.dataLim.ymax for ax in row)))
+        ticks = [p for p in ODDS_TICKS if limits[0] <= np.log(p / (1 - p)) <= limits[1]]
+        row[0].set_xticks([np.log(p / (1 - p)) for p in ticks], [f"{100 * p:g}" for p in ticks])
+    for ax in axes.flat:
+        ax.tick_params(axis="x", rotation=60)
+        ax.set_xlabel("confidence (%)" if ax in axes[-1] else "")
+    _legend_above(fig, axes[0, 0], ("ID test images", "OOD images"))
+    return fig
+
+
+def far_away(network: Any, points: np.ndarray, labels: np.ndarray) -> Figure:
+    """Draw a network's confidence in the plane, near its training points and far away, and along 360 directions."""
+    fig, axes = plt.subplots(1, 3, figsize=(6.75, 2.3), width_ratios=(1.15, 1.15, 1))
+    radius = np.linalg.norm(points, axis=1).max()
+    for ax, (title, reach) in zip(axes, {"around the data": 1.3, "five times as far": 6.5}.items()):
+        line = torch.linspace(-reach * radius, reach * radius, 200).double()
+        grid = torch.cartesian_prod(line, line).flip(1)  # rows are y, columns are x
+        demos.landscape(ax, line.numpy(), line.numpy(), scores.msp(network(grid)).view(200, 200), points, labels)
+        ax.set_title(title)
+    axes[1].get_legend().remove()
+    distance = np.geomspace(0.1, 100, 60)
+    confidence = np.stack([scores.msp(network(float(d * radius) * directions())).numpy() for d in distance])
+    axes[2].plot(distance, np.median(confidence, 1), color="black", label="median")
+    low, high = np.quantile(confidence, (0.1, 0.9), axis=1)
+    axes[2].fill_between(distance, low, high, color="black", alpha=0.2, label="10 % to 90 %")
+    axes[2].axvline(1, color="gray", linestyle=":", label="no data beyond")
+    axes[2].set(xscale="log", xlabel="distance / radius of the data", ylabel="confidence", ylim=(0.3, 1.01))
+    axes[2].set_title("over 360 directions")
+    axes[2].legend(loc="lower right")
+    return fig
+
+
+def directions(n: int = 360) -> Tensor:
+    """Unit vectors (n, 2) in all directions of the plane."""
+    angles = (torch.arange(n).double() * (360 / n)).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], 1)
+
+
+def through_training(trained: Mapping[str, DataFrame]) -> Figure:
+    """Draw norms, confidence and AUROC against the epoch, on a log axis, for each ``{label: table}``.
+
+    The tables are those of :func:`ood_helpers.sweeps.through_training`.
+    """
+    fig, axes = plt.subplots(3, len(trained), figsize=(6.75, 5.4), sharex="col", sharey="row", squeeze=False)
+    id_style, ood_style = plots.ID_STYLE, plots.OOD_STYLES[0]
+    for column, (label, table) in zip(axes.T, trained.items()):
+        table = table[table.index > 0]
+        column[0].plot(table["norm, ID"], **id_style, label="ID test images")
+        column[0].plot(table["norm, OOD"], **ood_style, label="OOD images, all sets")
+        column[1].plot(table["confidence, OOD (%)"], **ood_style)
+        column[2].plot(table["AUROC, MSP (%)"], color="black", marker="o", label="MSP")
+        column[2].plot(table["AUROC, direction alone (%)"], color="gray", ls=":", marker="^", label="direction alone")
+        column[0].set_title(label)
+        column[2].set(xscale="log", xlabel="epoch (log scale)")
+        column[2].set_xticks(table.index, [f"{epoch:g}" for epoch in table.index], minor=False)
+        column[2].minorticks_off()
+    for ax, title in zip(axes[:, 0], ("median norm\nof the logits", "mean confidence\non OOD (%)", "mean AUROC (%)")):
+        ax.set_ylabel(title)
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].legend()
+    axes[2, 0].legend()
+    return fig
+
+
+def frozen(run: Any, sets: Sets) -> Figure:
+    """Draw the mean confidence over the snapshots of a run, and what it would be with norm or direction frozen.
+
+    Both are frozen at the first epoch; one of them then goes on as in the training.
+    """
+    fig, axes = plt.subplots(1, len(sets), figsize=(6.75, 2.2), sharey=True, squeeze=False)
+    epochs = run.snapshots["epochs"][1:]
+    for ax, name in zip(axes[0], sets):
+        z = run.snapshots[name][1:].astype(np.float64)
+        norm = np.linalg.norm(z, axis=2, keepdims=True)
+        direction = z / norm
+        for label, logits, line in (
+            ("as trained", z, "k-"),
+            ("only the norm goes on", norm * direction[:1], "k--"),
+            ("only the direction goes on", norm[:1] * direction, "k:"),
+        ):
+            ax.plot(epochs, [100 * scores.msp(each).mean() for each in logits], line, label=label)
+        ax.set(title=plots.plain_text(name).replace("_", " "), xlabel="epoch", xscale="log")
+        ax.set_xticks(epochs, [f"{epoch:g}" for epoch in epochs], minor=False)
+        ax.minorticks_off()
+    axes[0, 0].set_ylabel("mean confidence (%)")
+    _legend_above(fig, axes[0, 0])
+    return fig
+
+
+def push(logits: Tensor, labels: Tensor) -> Figure:
+    """Draw how strongly cross-entropy pushes the norm of logits (N, C), all classified correctly, at every norm."""
+    direction, norms = logits / logits.norm(dim=1, keepdim=True), torch.linspace(0.1, 25, 200).double()
+    true = direction.gather(1, labels[:, None])[:, 0]
+    pushes = torch.stack([true - ((s * direction).softmax(1) * direction).sum(1) for s in norms])
+    low, middle, high = pushes.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=1)
+    fig, ax = plt.subplots(figsize=(4.5, 2.6))
+    ax.plot(norms, middle, color="black", label="cross-entropy, median and 10 % to 90 % of the images")
+    ax.fill_between(norms, low, high, color="black", alpha=0.2)
+    ax.axvline(logits.norm(dim=1).median().item(), color="gray", linestyle=":", label="norm reached in training")
+    ax.set(yscale="log", xlabel="norm of the logits", ylabel="push towards more norm")
+    _legend_above(fig, ax)
+    return fig
+
+
+def reliability(streams: Mapping[str, tuple[Any, Any]]) -> Figure:
+    """Draw a reliability diagram for each ``{title: (probabilities, labels)}``."""
+    fig, axes = plt.subplots(1, len(streams), figsize=(6.75, 2.6), sharey=True, squeeze=False)
+    for ax, (name, (probabilities, labels)) in zip(axes[0], streams.items()):
+        plots.reliability(ax, probabilities, labels)
+        ax.set_title(f"{name}: {ax.get_title()}")
+        ax.label_outer()
+        if ax is not axes[0, -1]:
+            ax.get_legend().remove()
+    return fig
+
+
+def _legend_above(fig: Figure, ax: Any, labels: Sequence[str] | None = None) -> None:
+    handles, texts = ax.get_legend_handles_labels()
+    fig.legend(handles, labels or texts, loc="outside upper center", ncols=len(handles))
