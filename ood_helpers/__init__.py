@@ -15,10 +15,11 @@ __version__ = "0.1.0"
 
 _MODULES = (
     *("config", "data", "figures", "losses", "metrics", "models", "plots", "runs", "scores", "sweeps", "training"),
-    *("bench", "beyond", "course", "papers", "widgets"),
+    *("bench", "beyond", "course", "detector", "papers", "widgets"),
 )
 _NAMES = {  # and their modules
     "Config": "config",
+    "Detector": "detector",
     "RECIPES": "losses",
     "Run": "runs",
     "detection": "metrics",

@@ -149,22 +149,32 @@ def curves(id_scores: Array, ood_scores: Array, positive: str = "id") -> dict[st
     return {"fpr": fp / len(ood_scores), "tpr": tpr, "recall": tpr, "precision": precision, "positive": positive}
 
 
-def threshold(id_scores: Array, tpr: float = 0.95) -> float:
+def threshold(id_scores: Array, tpr: float = 0.95, finite_sample: bool = False) -> float:
     """Find the highest threshold t at which at least the fraction ``tpr`` of ID scores has ``score >= t``.
 
     With n scores of the *validation* split, ``scores >= threshold(...)`` is the detector to deploy. It accepts an
-    expected ceil(tpr n) / (n + 1) of new ID images, which can be slightly less than ``tpr``.
+    expected ceil(tpr n) / (n + 1) of new ID images, which can be slightly less than ``tpr``; with ``finite_sample``,
+    the rank is ceil(tpr (n + 1)), and the expected share of new ID images is at least ``tpr``.
+
+    Raises
+    ------
+    ValueError
+        If ``tpr`` is not in (0, 1], or ``finite_sample`` needs more scores than there are.
 
     Examples
     --------
-    >>> threshold(np.arange(100.0))
-    5.0
+    >>> threshold(np.arange(100.0)), threshold(np.arange(100.0), finite_sample=True)
+    (5.0, 4.0)
     """
     if not 0 < tpr <= 1:
         raise ValueError(f"tpr must be in (0, 1], got {tpr}")
     scores = check_scores(id_scores, "ID")
-    rank = math.ceil(round(tpr * len(scores), 9))  # rounded, since 0.95 * 20 may exceed 19
-    return float(np.partition(scores, len(scores) - rank)[len(scores) - rank])
+    n = len(scores)
+    rank = math.ceil(round(tpr * (n + finite_sample), 9))  # rounded, since 0.95 * 20 may exceed 19
+    if rank > n:
+        needed = f"needs at least {math.ceil(round(tpr / (1 - tpr), 9))}" if tpr < 1 else "has no finite threshold"
+        raise ValueError(f"accepting {tpr:.4g} of new ID images {needed}, got {n} scores")
+    return float(np.partition(scores, n - rank)[n - rank])
 
 
 def reliability(probabilities: Array, labels: Array, bins: int = 15) -> dict[str, np.ndarray]:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from .engine.backbones import BACKBONES, MODELS, PRETRAINED, Whitening, for_images, load_pretrained
+from .engine.inference import SplitModel
 
 
-class Network(nn.Module):
+class Network(SplitModel):
     """A backbone and its classifier, applied to raw images.
 
     The network standardises its input itself, so a saved network needs no preprocessing: images are uint8, or floats
@@ -66,9 +67,6 @@ class Network(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Compute features (B, num_features) of images (B, channels, H, W) with pixels in 0..255."""
         return self.backbone((images.to(self.mean.dtype) - self.mean) / self.std)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(self.features(images))
 
 
 def _check_image_size(name: str, backbone: nn.Module, shape: tuple[int, int, int]) -> None:

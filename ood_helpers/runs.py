@@ -15,6 +15,7 @@ import torch
 
 from . import data, metrics, models, scores
 from .config import Config, ResolvedConfig
+from .detector import Detector
 from .engine import backbones, files
 
 FORMAT = 2  # of a run's directory; before it, the classes of a folder of images followed each other
@@ -131,6 +132,15 @@ class Run:
     def calibrated_temperature(self, split: str = "validation") -> float:
         """The temperature with the lowest NLL on a split. On the test split it would be a leak."""
         return metrics.fit_temperature(self.logits[split], self.labels[split])
+
+    def detector(self, score: str | None = None, acceptance: float = 0.95) -> Detector:
+        """A detector with the trained network, its temperature and threshold fitted on the validation split.
+
+        ``score`` is a name from ``scores.SCORES``; by default the one that the loss's authors use.
+        """
+        chosen, logits = score or self.config.recipe.score, self.logits["validation"]
+        unfitted = Detector(self.load_model(), chosen, "fit", acceptance)
+        return unfitted.fit(logits, self.labels["validation"], name=f"{self.config.data} validation")
 
     def ece(self, temperature: float = 1.0) -> float:
         """Expected calibration error on the test split, 15 bins, a fraction."""

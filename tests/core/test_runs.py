@@ -4,6 +4,7 @@ import re
 from dataclasses import fields, replace
 
 from ood_helpers.config import Config
+from ood_helpers.training import fit
 
 
 def test_a_configurations_hash_depends_on_every_field():
@@ -52,3 +53,13 @@ def test_a_hostile_data_name_stays_in_the_runs_folder(tmp_path):
     config = Config(data="folder:/etc/../<img src=x onerror=alert(1)>/../..")
     assert config.folder(tmp_path).parent == tmp_path
     assert re.fullmatch(r"[A-Za-z0-9_.+-]+", config.folder(tmp_path).name)
+
+
+def test_a_runs_detector_is_fitted_on_its_validation_split(tmp_path):
+    run = fit(Config("digits", epochs=3, ood=("noise",)), tmp_path, "cpu", progress=False)
+    detector = run.detector()
+    assert detector.n_samples_ == len(run.logits["validation"])
+    assert detector.temperature_ == run.calibrated_temperature()
+    share = detector.accepts(run.images("validation")).mean()
+    assert 0.95 <= share <= 0.96 and detector.accepts(run.logits["validation"]).mean() == share
+    assert "digits validation" in detector.report(run.logits["noise"])
