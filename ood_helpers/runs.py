@@ -50,8 +50,10 @@ class Run:
 
     ``logits``, ``features`` and ``labels`` map a set's name ("validation", "test", then ``config.ood``) to arrays
     (N, C), (N, D) and (N,). ``history`` maps a quantity to its values per epoch (epoch 0 is before training);
-    ``history["norm"][set]`` holds the 10 %, 50 % and 90 % quantiles of the logit norm. ``snapshots["epochs"]`` are the
-    epochs at which ``snapshots[set]`` (E, n, C), float16 where it holds them, were taken on the set's first n images.
+    ``history["norm"][set]`` and ``history["feature_norm"][set]`` hold the 10 %, 50 % and 90 % quantiles of the norms of
+    logits and features, ``nc1`` to ``nc3`` neural collapse, ``aurc`` and ``augrc`` the areas of risk-coverage by MSP;
+    older runs have fewer of them. ``snapshots["epochs"]`` are the epochs at which ``snapshots[set]`` (E, n, C), float16
+    where it holds them, were taken on the set's first n images.
     """
 
     config: ResolvedConfig

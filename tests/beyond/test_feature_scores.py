@@ -106,7 +106,7 @@ def squared_distance(f, rows, mean, residuals):
 
 
 def mahalanobis(f, train=TRAIN):
-    means = [train[LABELS == c].mean(0) for c in range(CLASSES)]
+    means = [train[c == LABELS].mean(0) for c in range(CLASSES)]
     residuals = np.stack([row - means[c] for row, c in zip(train, LABELS)])
     return -min(squared_distance(f, train, mean, residuals) for mean in means)
 
@@ -125,11 +125,9 @@ def knn(f):
     return -sorted(math.dist(unit, row / math.hypot(*row)) for row in TRAIN)[49]
 
 
-FORMULAS = {
-    f.__name__: f
-    for f in (react, scale, ash_s, fdbd, nci, vim, neco, max_cosine)
-    + (mahalanobis, mahalanobis_pp, relative_mahalanobis, knn)
-} | {"feature_norm": lambda f: math.hypot(*f)}
+_OF_THE_CLASSIFIER = (react, scale, ash_s, fdbd, nci, vim, neco, max_cosine)
+_OF_FEATURES = (mahalanobis, mahalanobis_pp, relative_mahalanobis, knn)
+FORMULAS = {f.__name__: f for f in (*_OF_THE_CLASSIFIER, *_OF_FEATURES)} | {"feature_norm": lambda f: math.hypot(*f)}
 OF_FEATURES_ALONE = ("feature_norm", "mahalanobis", "mahalanobis_pp", "relative_mahalanobis", "knn")
 
 

@@ -1,0 +1,115 @@
+"""Plots on given Axes, which are returned: norms in training, neural collapse, risk-coverage, and ranks of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..plots import ID, OOD, Style, plain_text, styles
+from .risk import risk_coverage as areas
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+# Of what has a norm; the second cue is the line.
+NORMS: dict[str, Style] = {
+    "feature_norm": {"label": "features", "color": ID, "linestyle": "-"},
+    "classifier_norm": {"label": "classifier", "color": "#000000", "linestyle": "--"},
+    "norm": {"label": "logits", "color": OOD, "linestyle": ":"},
+}
+COLLAPSE: dict[str, Style] = {
+    "nc1": {"label": "NC1: within / between classes", "color": "#000000", "linestyle": "-"},
+    "nc2": {"label": "NC2: means to a simplex", "color": "#009E73", "linestyle": "--"},
+    "nc3": {"label": "NC3: weights to means", "color": "#CC79A7", "linestyle": ":"},
+}
+
+
+def recorded(history: Mapping[str, Any], name: str, of: str = "train") -> np.ndarray:
+    """One number per epoch of a run's ``history``, the median where it holds quantiles; NaN where it has none.
+
+    Parameters
+    ----------
+    name : str
+        "norm", "feature_norm", "classifier_norm", "nc1", ...
+    of : str
+        The set, where there is one number per set.
+
+    Raises
+    ------
+    ValueError
+        If the run was trained by a version that did not record it.
+
+    Examples
+    --------
+    >>> recorded({"epoch": [0, 1], "norm": {"train": [[1, 2, 3], [4, 5, 6]]}}, "norm")
+    array([2., 5.])
+    """
+    if name not in history:
+        raise ValueError(f"this run has no {name}; train it again with this version")
+    values = history[name][of] if isinstance(history[name], Mapping) else history[name]
+    return np.array([row[1] if isinstance(row, Sequence) else row for row in values], dtype=np.float64)
+
+
+def norms(ax: Axes, history: Mapping[str, Any], of: str = "train") -> Axes:
+    """Draw the norms of features and logits (medians) and of the classifier's weights against the epoch, log scales."""
+    for name, style in NORMS.items():
+        ax.plot(np.array(history["epoch"]) + 1, recorded(history, name, of), **style)
+    ax.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="norm")
+    ax.legend()
+    return ax
+
+
+def neural_collapse(ax: Axes, history: Mapping[str, Any]) -> Axes:
+    """Draw NC1, NC2 and NC3 of a run's ``history`` on the training images against the epoch, log scales."""
+    for name, style in COLLAPSE.items():
+        ax.plot(np.array(history["epoch"]) + 1, recorded(history, name), **style)
+    ax.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="distance from collapse")
+    ax.legend()
+    return ax
+
+
+def risk_coverage(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Axes:
+    """Draw the risk of decided images against their share; the legend gives each AURC.
+
+    Parameters
+    ----------
+    scores : mapping of name to (scores (N,), correct (N,))
+    """
+    for name, style in styles(scores).items():
+        result = areas(*scores[name])
+        style["label"] += f": {100 * result['aurc']:.2f} %"
+        ax.plot(result["coverage"], 100 * result["risk"], markevery=(0.1, 0.2), **style)
+    ax.set(xlabel="coverage: share of images that are decided", ylabel="errors among them, %", xlim=(0, 1))
+    ax.legend(title="AURC")
+    return ax
+
+
+def bump(ax: Axes, ranks: pd.DataFrame, highlight: Mapping[str, Any]) -> Axes:
+    """Draw how the ranks of methods change from benchmark to benchmark, the best on top.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        A row per method and a column per benchmark; NaN where a method has no entry.
+    highlight : mapping of method to style
+        Methods that are drawn with a colour of their own and named at their last rank; the others are thin grey lines.
+    """
+    x = np.arange(ranks.shape[1])
+    for method, row in ranks.sort_index(key=lambda names: names.isin(highlight)).iterrows():
+        style: Style = {"linewidth": 2, "marker": "o"} | highlight[method] if method in highlight else _REST
+        ax.plot(x, row, **style)
+        if method in highlight:
+            end = int(np.flatnonzero(row.notna())[-1])
+            place: Style = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+            ax.annotate(plain_text(method), (end, row.iloc[end]), color=style["color"], **place)
+    ax.set_xticks(x, [plain_text(name) for name in ranks])
+    ax.set(ylabel="rank", xlim=(-0.2, len(x) - 0.3))
+    ax.invert_yaxis()
+    return ax
+
+
+_REST: Style = {"color": "#BBBBBB", "linewidth": 0.6}
