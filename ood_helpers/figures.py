@@ -124,6 +124,9 @@ def save_figure(
 ) -> Path:
     """Write ``figures/<data>/<name>.pdf``, ``.png`` (150 dpi) and ``.json``.
 
+    A figure of a notebook changes only when ``make figures`` runs that notebook. Where the same cell runs elsewhere, as
+    in JupyterLab, the files are written to ``figures/<data>/drafts``.
+
     The JSON file holds the figure in words (``alt``), the configs with their hashes and seeds, the versions, the
     command that draws the figure again, and ``facts``. None of the files depends on the time of day: the same figure
     gives the same bytes, and files that would not change are not touched. In a notebook, the output that
@@ -233,17 +236,22 @@ def _resolve(configs: Iterable[Any], data: str | None = None) -> tuple[list[Any]
 def _target(name: str, data: str) -> Path:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
         raise ValueError(f"the name of a figure has lower-case letters, digits and underscores only, not {name!r}")
-    return folder(data) / name
+    target = folder(data) / name
+    if "OOD_NOTEBOOK" not in os.environ and _metadata(target).get("notebook"):
+        return target.parent / "drafts" / name
+    return target
+
+
+def _metadata(target: Path) -> dict[str, Any]:
+    path = target.with_suffix(".json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _write_metadata(target: Path, data: str, configs: list[Any], facts: dict[str, Any]) -> None:
-    path = target.with_suffix(".json")
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     metadata = {
         "figure": target.name,
         "data": data,
-        # Only `make figures` names a notebook; the same cell run in JupyterLab leaves the name that is there.
-        "notebook": os.environ.get("OOD_NOTEBOOK") or before.get("notebook"),
+        "notebook": os.environ.get("OOD_NOTEBOOK"),
         "command": "make figures" + ("" if data == "digits" else f" DATA={shlex.quote(data)}"),
         "configs": [{"name": config.name, "hash": config.hash} for config in configs],
         "seeds": sorted({config.seed for config in configs}),
@@ -251,7 +259,7 @@ def _write_metadata(target: Path, data: str, configs: list[Any], facts: dict[str
         | {name: version(name) for name in VERSIONS},
     } | facts
     text = json.dumps(metadata, indent=1, sort_keys=True, default=lambda value: value.tolist())
-    write_if_changed(path, f"{text}\n".encode())
+    write_if_changed(target.with_suffix(".json"), f"{text}\n".encode())
 
 
 def _mime_bundle(metadata: dict[str, Any], include: Any = None, exclude: Any = None) -> tuple[dict, dict[str, Any]]:

@@ -93,28 +93,34 @@ def measure(device: str) -> list[Row]:
 
 
 def draw(rows: list[Row], machine: dict[str, Any]) -> None:
-    """Draw time above memory, a column per task; a gray line shows growth in proportion to the size."""
+    """Draw time beside memory, a row per task; a gray line shows growth in proportion to the size."""
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator
 
     from ..figures import save_figure, style
-    from ..plots import LOSS_STYLES, styles
+    from ..layout import shared_legend
+    from ..styles import LOSS_STYLES, styles
 
     style()
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    fig, axes = plt.subplots(2, len(tasks), figsize=(2.9 * len(tasks), 4.6), sharex="col")
-    for column, task in zip(axes.T, tasks):
+    fig, axes = plt.subplots(len(tasks), 2, figsize=(6.75, 1.7 * len(tasks)))
+    for panels, task in zip(axes, tasks):
         of_task = [row for row in rows if row["task"] == task]
-        for ax, quantity, label in zip(column, ("ms", "mib"), ("time in ms", "extra memory in MiB")):
+        for ax, quantity, label in zip(panels, ("ms", "mib"), ("time in ms", "memory in MiB")):
             for name in dict.fromkeys(row["line"] for row in of_task):
                 x, y = zip(*[(row["size"], row[quantity]) for row in of_task if row["line"] == name])
-                plain = {"color": "black", "marker": "o", "label": name}
+                plain = {"color": "black", "marker": "o", "label": "measured"}
                 ax.plot(x, y, **styles([name])[name] if name in LOSS_STYLES else plain)
             ax.plot(x, np.multiply(x, y[-1] / x[-1]), color="gray", linestyle=":", label="in proportion")
-            ax.set(xscale="log", yscale="log", ylabel=label if task == tasks[0] else "")
-            ax.set_xticks(x, [f"{size:g}" for size in x])
-            ax.xaxis.minorticks_off()
-        column[1].set_xlabel(task)
-    axes[0, 0].legend()
+            ax.set(xscale="log", yscale="log", xlabel=task, ylabel=label)
+            if max(x) < 1000:  # powers of ten are Matplotlib's labels, other sizes are given
+                ax.set_xticks(x, [f"{size:g}" for size in x])
+            few = max(y) < 100 * min(y)
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_minor_locator(NullLocator())
+    shared_legend(fig)
     command = "python -m ood_helpers bench scaling"
-    path = save_figure(fig, "scaling", "bench", command=command, machine=machine, rows=rows)
+    path = save_figure(fig, "scaling", "bench", width="page", command=command, machine=machine, rows=rows)
     print(f"saved as {path}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..figures import folder, root, write_if_changed
+from .gallery import write_gallery
 
 PACKAGE = Path(__file__).parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -23,7 +24,7 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
 
     On the digits, an executed notebook replaces the original file, so that its outputs can be read without running
     it; on any other dataset it is written next to the figures. A notebook is skipped if its text, the package and
-    its figures are unchanged since its last run.
+    its figures are unchanged since its last run. ``figures/README.md`` shows all figures.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
             write_if_changed(path if data == "digits" else target / path.name, executed.encode())
             index[path.stem] = {"digest": _digest(path), "files": _files_of(target, path.stem)}
             write_if_changed(index_path, json.dumps(index, indent=1, sort_keys=True).encode())
+        write_gallery(target.parent, here / "notebooks")
     n_figures = sum(name.endswith(".json") for path in paths for name in index[path.stem]["files"])
     print(
         f"{len(stale)} of {len(paths)} notebooks run in {time.monotonic() - started:.0f} s; "

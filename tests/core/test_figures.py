@@ -107,10 +107,20 @@ def test_a_figure_is_saved_at_the_width_of_a_column(project):
 def test_a_cell_run_again_in_jupyterlab_changes_no_file_of_its_figure(project, monkeypatch):
     monkeypatch.setenv("OOD_NOTEBOOK", "03_logitnorm")
     path = figures.save_figure(simple(), "norms", configs=CONFIGS)
-    before = path.with_suffix(".json").read_bytes()
+    before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
     monkeypatch.delenv("OOD_NOTEBOOK")
-    figures.save_figure(simple(), "norms", configs=CONFIGS)
-    assert path.with_suffix(".json").read_bytes() == before
+    other = simple()
+    other.set_facecolor("gray")
+    draft = figures.save_figure(other, "norms", configs=CONFIGS, seen=1)
+    assert draft == path.parent / "drafts/norms.pdf" and draft.exists()
+    assert {each.name: each.read_bytes() for each in path.parent.glob("*.*")} == before
+
+
+def test_a_figure_of_ones_own_is_written_over(project):
+    figures.save_figure(simple(), "mine", caption="first")
+    path = figures.save_figure(simple(), "mine", caption="second")
+    assert path == project / "figures/digits/mine.pdf"
+    assert json.loads(path.with_suffix(".json").read_text())["caption"] == "second"
 
 
 def test_save_figure_without_configs_goes_to_the_data_of_the_environment(project, monkeypatch):
