@@ -103,7 +103,7 @@ def directions(n: int = 360) -> Tensor:
 def through_training(trained: Mapping[str, DataFrame]) -> Figure:
     """Draw norms, confidence and AUROC against the epoch, on a log axis, for each ``{label: table}``.
 
-    The tables are those of :func:`ood_helpers.sweeps.through_training`.
+    The tables are those of :func:`ood_helpers.course.tables.through_training`.
     """
     fig, axes = plt.subplots(3, len(trained), figsize=(6.75, 5.4), sharex="col", sharey="row", squeeze=False)
     id_style, ood_style = plots.ID_STYLE, plots.OOD_STYLES[0]
@@ -123,6 +123,37 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
     axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].legend()
     axes[2, 0].legend()
+    return fig
+
+
+def norms_through_training(trained: Mapping[str, Run], sets: Sets) -> Figure:
+    """Draw the norm of the logits over the epochs of each run, on a log axis: median, and band from 10 % to 90 %."""
+    fig, axes = plt.subplots(1, len(trained), figsize=(6.75, 2.9), sharey=True, squeeze=False)
+    for ax, (label, run) in zip(axes[0], trained.items()):
+        norm = {name: run.history["norm"][name] for name in ("test", *sets)}
+        plots.norm_growth(ax, run.history | {"norm": norm}).set_title(label)
+        ax.get_legend().remove()
+        ax.set(xscale="symlog", xlabel="epoch (log scale)")
+        ax.label_outer()
+    _legend_above(fig, axes[0, 0])
+    return fig
+
+
+def temperature_sweep(rows: DataFrame, chosen: float) -> Figure:
+    """Draw the loss and its bound, the norm, and the AUROC against tau; ``rows`` are ``course.tables.temperatures``."""
+    fig, axes = plt.subplots(1, 3, figsize=(6.75, 2.5))
+    taus = list(rows.index)
+    demos.sweep(axes[0], taus, rows["training loss"], bound=rows["lower bound"].to_numpy(), chosen=chosen)
+    demos.sweep(axes[1], taus, rows["norm, ID"], ylabel="median norm of the logits, ID")
+    axes[1].plot(taus, 1 / np.array(taus), color="gray", linestyle="--", label="1 / tau")
+    axes[1].set_yscale("log")
+    demos.sweep(axes[2], taus, rows["AUROC, validation outliers (%)"], ylabel="AUROC (%)")
+    axes[2].lines[-1].set_label("validation outliers")
+    axes[2].plot(taus, rows["AUROC, OOD sets (%)"], "k:^", label="OOD test sets; not used")
+    axes[2].set_ylim(rows[["AUROC, validation outliers (%)", "AUROC, OOD sets (%)"]].min().min() - 4, 100)
+    for ax in axes:
+        ax.set_xticks(taus, [f"{tau:g}" for tau in taus], rotation=60)
+        ax.legend()
     return fig
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ood_helpers import metrics, sweeps
+from ood_helpers import sweeps
 from ood_helpers.config import Config
 
 QUICK = Config(epochs=1, limit=64, ood=("near", "noise"))
@@ -134,24 +134,3 @@ def test_unequal_comparisons_are_refused_in_one_sentence(trained):
         assert "\n" not in str(refused.value)
     with pytest.raises(ValueError, match="no results of 'meln'"):
         sweeps.compare(frame, "softmax", "meln")
-
-
-def test_the_parts_of_a_logit_vector_are_told_apart(tmp_path):
-    trained = sweeps.fit_all(
-        [Config(epochs=2, seed=seed, ood=("near", "noise")) for seed in (0, 1)], tmp_path, "cpu", False
-    )
-    run = trained[0]
-    through = sweeps.through_training([run])
-    assert list(through.index) == run.snapshots["epochs"].tolist()
-    norm = np.linalg.norm(run.snapshots["test"][-1].astype(float), axis=1)
-    assert through["norm, ID"].iloc[-1] == pytest.approx(np.median(norm))
-    np.testing.assert_allclose(sweeps.through_training(trained), (through + sweeps.through_training(trained[1:])) / 2)
-    parts = sweeps.parts([run])
-    expected = metrics.detection(
-        np.linalg.norm(run.logits["test"], axis=1), np.linalg.norm(run.logits["noise"], axis=1)
-    )
-    assert parts.loc["noise", "norm alone"] == f"{100 * expected['auroc']:.1f}"
-    assert parts.loc["near", "both (MSP)"] == f"{100 * run.detection('msp')['near']['auroc']:.1f}"
-    shares = sweeps.confidences(trained, sure=0.5)
-    assert shares.loc["near (OOD)", "images"] == len(run.logits["near"])
-    assert shares.loc["near (OOD)", "above 50 %"].count("±") == 1

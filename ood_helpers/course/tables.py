@@ -1,0 +1,183 @@
+"""Tables of the notebooks: what a few trainings of one loss say, a quantity per column."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame, Index, concat
+
+from .. import losses, metrics, scores
+from ..runs import Run
+from ..sweeps import spread
+
+
+def confidences(trained: Sequence[Run], sure: float = 0.9) -> DataFrame:
+    """Mean confidence (MSP) and share of confident answers on every set, in percent: a row per set.
+
+    Parameters
+    ----------
+    trained : sequence of Run
+        Trainings that differ in their seed only; cells are mean ± standard deviation over them.
+    sure : float
+        Confidence above which an answer counts as confident.
+
+    Returns
+    -------
+    DataFrame
+        Columns: number of images, mean confidence, share of images above ``sure``.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name in ("test", *trained[0].config.ood):
+        confidence = [run.scores("msp")[name] for run in trained]
+        rows[f"{name} ({'ID' if name == 'test' else 'OOD'})"] = {
+            "images": len(confidence[0]),
+            "mean confidence": spread([100 * c.mean() for c in confidence]),
+            f"above {100 * sure:g} %": spread([100 * (c > sure).mean() for c in confidence]),
+        }
+    n = f"{len(trained)} trainings" if len(trained) > 1 else "one training"
+    return DataFrame(rows).T.rename_axis(columns=f"%, {n}")
+
+
+def through_training(trained: Sequence[Run]) -> DataFrame:
+    """How norms, confidence and detection change during training: a row per snapshot, means over trainings.
+
+    Parameters
+    ----------
+    trained : sequence of Run
+        Trainings that differ in their seed only.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by epoch: accuracy on training images (%), median norm of the logits of ID test and of OOD images, mean
+        confidence (MSP) on OOD images (%), and the mean AUROC over the OOD sets (%) of MSP and of the direction alone
+        (MSP of logits that all have the same norm, the median of that epoch).
+    """
+    return sum((_through_training(run) for run in trained[1:]), _through_training(trained[0])) / len(trained)
+
+
+def _through_training(run: Run) -> DataFrame:
+    """:func:`through_training` of one run."""
+    epochs, ood = run.snapshots["epochs"], run.config.ood
+    rows = []
+    for i, epoch in enumerate(epochs):
+        logits = {name: run.snapshots[name][i].astype(np.float64) for name in ("test", *ood)}
+        norms = {name: np.linalg.norm(z, axis=1, keepdims=True) for name, z in logits.items()}
+        median = np.median(norms["test"])
+        msp = {name: scores.log_odds(z) for name, z in logits.items()}
+        direction = {name: scores.log_odds(median * z / np.maximum(norms[name], 1e-12)) for name, z in logits.items()}
+        rows.append(
+            {
+                "training accuracy (%)": 100 * run.history["accuracy"]["train"][run.history["epoch"].index(epoch)],
+                "norm, ID": median,
+                "norm, OOD": np.median(np.concatenate([norms[name] for name in ood])),
+                "confidence, OOD (%)": 100 * mean(scores.msp(logits[name]).mean() for name in ood),
+                "AUROC, MSP (%)": _mean_auroc(msp, ood),
+                "AUROC, direction alone (%)": _mean_auroc(direction, ood),
+            }
+        )
+    return DataFrame(rows, index=Index(epochs, name="epoch"))
+
+
+def _mean_auroc(values: Mapping[str, np.ndarray], ood: Iterable[str]) -> float:
+    """Mean AUROC over OOD sets in percent."""
+    return 100 * mean(metrics.detection(values["test"], values[name])["auroc"] for name in ood)
+
+
+def parts(trained: Sequence[Run]) -> DataFrame:
+    """AUROC of the norm of the logits alone, of their direction alone, and of both together (MSP), in percent.
+
+    The direction alone is MSP after all images have been given the same norm, the median of the validation split.
+
+    Returns
+    -------
+    DataFrame
+        A row per OOD set and one for their mean; cells are mean ± standard deviation over the trainings.
+    """
+    tables = []
+    for run in trained:
+        norms = {name: np.linalg.norm(z.astype(np.float64), axis=1) for name, z in run.logits.items()}
+        median = np.median(norms["validation"])
+        values = {
+            "norm alone": norms,
+            "direction alone": {
+                name: scores.log_odds(median * z.astype(np.float64) / norms[name][:, None])
+                for name, z in run.logits.items()
+            },
+            "both (MSP)": {name: scores.log_odds(z.astype(np.float64)) for name, z in run.logits.items()},
+        }
+        frame = DataFrame(
+            {title: {ood: _mean_auroc(value, [ood]) for ood in run.config.ood} for title, value in values.items()}
+        )
+        tables.append(concat([frame, frame.mean().to_frame("mean").T]))
+    cells = {
+        title: {row: spread([table.loc[row, title] for table in tables]) for row in tables[0].index}
+        for title in tables[0].columns
+    }
+    n = f"{len(trained)} trainings" if len(trained) > 1 else "one training"
+    return DataFrame(cells).rename_axis(columns=f"AUROC in %, {n}")
+
+
+def ends(trained: Sequence[Run]) -> dict[str, Any]:
+    """What trainings end with, as a row of a table: loss, accuracy, median norm, mean AUROC and FPR95 of MSP."""
+    detected = [run.detection("msp").values() for run in trained]
+    return {
+        "n": len(trained),
+        "training loss": spread([run.history["loss"][-1] for run in trained], 2),
+        "accuracy (%)": spread([100 * run.accuracy for run in trained]),
+        "norm, ID": spread([_median_norm(run) for run in trained]),
+        "mean AUROC (%)": spread([100 * mean(result["auroc"] for result in results) for results in detected]),
+        "mean FPR95 (ID positive, %)": spread([100 * mean(r["fpr95"] for r in results) for results in detected]),
+    }
+
+
+def temperatures(trained: Sequence[Run]) -> DataFrame:
+    """LogitNorm's trainings at several temperatures tau: a row per training, indexed by tau.
+
+    Returns
+    -------
+    DataFrame
+        Lower bound of the loss, training loss, median norm of the logits of ID test images, tau times that norm, the
+        temperature T that calibrates the network (fitted on validation images), mean AUROC over the OOD sets (%).
+    """
+    rows = {}
+    for run in trained:
+        tau, norm = dict(run.config.loss_options)["temperature"], _median_norm(run)
+        rows[tau] = {
+            "lower bound": losses.lower_bound(len(run.classes), tau),
+            "training loss": run.history["loss"][-1],
+            "norm, ID": norm,
+            "tau * norm": tau * norm,
+            "calibrating T": run.calibrated_temperature(),
+            "AUROC, OOD sets (%)": 100 * mean(result["auroc"] for result in run.detection("msp").values()),
+        }
+    return DataFrame.from_dict(rows, "index").rename_axis("tau")
+
+
+def calibration(trained: Mapping[str, Sequence[Run]]) -> DataFrame:
+    """Calibration before and after a temperature is fitted on validation images: a row per loss.
+
+    Returns
+    -------
+    DataFrame
+        T, expected calibration error (ECE) on test images and mean confidence on OOD images without and with T, in
+        percent; mean ± standard deviation over the trainings.
+    """
+    rows = {}
+    for group in trained.values():
+        fitted = [run.calibrated_temperature() for run in group]
+        row = {"n": len(group), "fitted T": spread(fitted, 2)}
+        for title, ts in (("raw", [1.0] * len(group)), ("with T", fitted)):
+            pairs = list(zip(group, ts))
+            row[f"ECE, {title} (%)"] = spread([100 * run.ece(t) for run, t in pairs])
+            msp = [run.scores("msp", temperature=t) for run, t in pairs]
+            row[f"confidence on OOD, {title} (%)"] = spread(
+                [100 * mean(values[name].mean() for name in run.config.ood) for (run, _), values in zip(pairs, msp)]
+            )
+        rows[group[0].label] = row
+    return DataFrame.from_dict(rows, "index")
+
+
+def _median_norm(run: Run) -> float:
+    return float(np.median(np.linalg.norm(run.logits["test"].astype(np.float64), axis=1)))

@@ -1,0 +1,44 @@
+"""The tables of the notebooks say what the metrics say."""
+
+import numpy as np
+import pytest
+
+from ood_helpers import metrics, sweeps
+from ood_helpers.config import Config
+from ood_helpers.course import tables
+
+
+def test_the_parts_of_a_logit_vector_are_told_apart(tmp_path):
+    trained = sweeps.fit_all(
+        [Config(epochs=2, seed=seed, ood=("near", "noise")) for seed in (0, 1)], tmp_path, "cpu", False
+    )
+    run = trained[0]
+    through = tables.through_training([run])
+    assert list(through.index) == run.snapshots["epochs"].tolist()
+    norm = np.linalg.norm(run.snapshots["test"][-1].astype(float), axis=1)
+    assert through["norm, ID"].iloc[-1] == pytest.approx(np.median(norm))
+    np.testing.assert_allclose(tables.through_training(trained), (through + tables.through_training(trained[1:])) / 2)
+    parts = tables.parts([run])
+    expected = metrics.detection(
+        np.linalg.norm(run.logits["test"], axis=1), np.linalg.norm(run.logits["noise"], axis=1)
+    )
+    assert parts.loc["noise", "norm alone"] == f"{100 * expected['auroc']:.1f}"
+    assert parts.loc["near", "both (MSP)"] == f"{100 * run.detection('msp')['near']['auroc']:.1f}"
+    assert tables.ends(trained)["n"] == 2 and tables.ends([run])["accuracy (%)"] == f"{100 * run.accuracy:.1f}"
+    shares = tables.confidences(trained, sure=0.5)
+    assert shares.loc["near (OOD)", "images"] == len(run.logits["near"])
+    assert shares.loc["near (OOD)", "above 50 %"].count("±") == 1
+
+
+def test_temperatures_and_calibration_in_rows(tmp_path):
+    options = [{"temperature": tau} for tau in (0.1, 1.0)]
+    trained = sweeps.fit_all(
+        [Config(loss="logitnorm", loss_options=o, epochs=2, ood=("noise",)) for o in options], tmp_path, "cpu", False
+    )
+    rows = tables.temperatures(trained)
+    assert list(rows.index) == [0.1, 1.0]
+    assert (rows["training loss"] > rows["lower bound"]).all()
+    np.testing.assert_allclose(rows["tau * norm"], rows.index * rows["norm, ID"])
+    table = tables.calibration({"any": trained[:1]})
+    assert table["fitted T"].tolist() == [f"{trained[0].calibrated_temperature():.2f}"]
+    assert table["ECE, raw (%)"].tolist() == [f"{100 * trained[0].ece():.1f}"]
