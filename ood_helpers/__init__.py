@@ -30,6 +30,7 @@ _NAMES = {  # and their modules
     "ScoreExplorer": "widgets",
     "NormExplorer": "widgets",
     "Playground": "widgets",
+    "Sketchpad": "widgets",
 }
 
 __all__ = [*_MODULES, *_NAMES, "import_torchvision"]

@@ -35,7 +35,7 @@ class Widget(anywidget.AnyWidget):
         If a step sets a trait that the widget does not have.
     """
 
-    _css = (pages.STATIC / "widgets.css").read_text(encoding="utf-8")
+    _css = pages.stylesheet()
     title = page = module = renderer = ""  # of its page; the site's page; its file in static/; the function in it
     state: tuple[str, ...] = ()
     choices: ClassVar[dict[str, list[str]]] = {}  # {trait: allowed values}, of traits that are strings
@@ -173,9 +173,11 @@ class Widget(anywidget.AnyWidget):
 
 
 def _allowed(trait, choices):
-    """The values of a trait for the script: {"among": [...]}, or {"between": [low, high], "none": bool}."""
+    """A trait's values for the script: {"among": [...]}, {"matching": regex} or {"between": [...], "none": bool}."""
     if choices or isinstance(trait, t.Enum):
         return {"among": list(choices or trait.values)}
+    if pattern := trait.metadata.get("pattern"):
+        return {"matching": f"^{pattern}$"}
     if isinstance(trait, t.Bool):
         return {"among": [True, False]}
     return {"between": [max(trait.min, -1e9), min(trait.max, 1e9)], "none": trait.allow_none}

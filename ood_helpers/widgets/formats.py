@@ -22,6 +22,15 @@ def format_percent(share: float) -> str:
     return f"{format_fixed(100 * share, 1)} %"
 
 
+def format_confidence(share: float) -> str:
+    """A confidence as a percentage with one decimal, which is never rounded up to certainty.
+
+    >>> format_confidence(0.953), format_confidence(0.99999)
+    ('95.3 %', '> 99.9 %')
+    """
+    return "> 99.9 %" if share > 0.999 else format_percent(share)
+
+
 def format_score(value: float) -> str:
     """A score with three decimals: fewer if it is large, more if three would round a probability up to 1.
 

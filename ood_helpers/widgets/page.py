@@ -45,6 +45,12 @@ def widget_module(name: str, renderer: str) -> str:
     return bundle("steps", name) + f"export default {{ render: withSteps({renderer}) }};\n"
 
 
+def stylesheet() -> str:
+    """The style of all widgets: static/widgets.css, then what single widgets add to it."""
+    paths = sorted(STATIC.glob("*.css"), key=lambda path: (path.stem != "widgets", path.stem))
+    return "".join(path.read_text(encoding="utf-8") for path in paths)
+
+
 def to_base64(data: bytes) -> str:
     """Encode bytes as base64 text."""
     return base64.b64encode(data).decode()
@@ -141,7 +147,7 @@ def page(widgets, title: str) -> str:
     ]
     renderers = ", ".join(dict.fromkeys(widget.renderer for widget in widgets))
     script = bundle(*(widget.module for widget in widgets), "page") + f"openPage({{ {renderers} }});\n"
-    style = (STATIC / "widgets.css").read_text(encoding="utf-8")
+    style = stylesheet()
     content = json.dumps(entries).replace("<", "\\u003c")
     policy = (
         f"default-src 'none'; script-src {csp_hash(script)}; style-src {csp_hash(style)}; img-src data:; "

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from .. import plots
 from . import explorer_state
 from .explorer_data import BINS, Data
+from .formats import format_confidence
 
 SHADES = "cividis"  # of the playground
 CLASS_MARKERS = (("o", "#ffffff", "#111111"), ("s", "#111111", "#ffffff"), ("^", "#56b4e9", "#111111"))  # face, edge
@@ -119,5 +120,32 @@ def playground(grid, label: str, limits, clouds: dict, point, title: str) -> Fig
     ax.legend(loc="upper left", frameon=True, facecolor="0.85")
     for color, width in (("white", 3), ("black", 1.2)):  # a ring that is seen on any colour
         ax.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor=color, markeredgewidth=width)
+    _add_title(figure, title)
+    return figure
+
+
+@in_style
+def verdicts(image: np.ndarray, rows: list[dict], title: str) -> Figure:
+    """An image and each network's answer: a bar for its confidence, filled if it accepts the image as known.
+
+    Parameters
+    ----------
+    image : array of shape (H, W) or (H, W, 3)
+    rows : list of dict
+        As ``verdicts.answers`` returns them.
+    title : str
+    """
+    figure = Figure(figsize=(9.5, 0.9 + 0.3 * max(5, len(rows))), layout="constrained")
+    picture, ax = figure.subplots(1, 2, width_ratios=(1, 2.6))
+    picture.imshow(image, cmap="gray_r")
+    picture.set_axis_off()
+    for k, row in enumerate(rows):
+        known = row["known"]
+        look = {"color": plots.ID} if known else {"facecolor": "white", "edgecolor": plots.OOD, "hatch": "////"}
+        ax.barh(k, row["confidence"], **look)
+        words = f"“{row['answer']}” with {format_confidence(row['confidence'])}: {'known' if known else 'stranger'}"
+        ax.text(1.02, k, plots.plain_text(words, 60), va="center", transform=ax.get_yaxis_transform())
+    ax.set_yticks(range(len(rows)), [plots.plain_text(row["name"]) for row in rows])
+    ax.set(xlim=(0, 1), xlabel="confidence (top probability)", ylim=(len(rows) - 0.5, -0.5))
     _add_title(figure, title)
     return figure

@@ -19,7 +19,7 @@ def visit(chromium, tmp_path):
     """Open an exported page with the network off; anything it asks for, and any error in it, fails the test."""
     contexts, problems = [], []
 
-    def open_page(widget, *others, address="", **options):
+    def open_page(widget, *others, address="", ready="dd:not(:empty)", **options):
         path = widget.to_html(tmp_path / f"page{len(contexts)}.html", *others, title=options.pop("title", None))
         contexts.append(chromium.new_context(offline=True, **{"viewport": {"width": 1100, "height": 900}} | options))
         page = contexts[-1].new_page()
@@ -34,7 +34,7 @@ def visit(chromium, tmp_path):
             ),
         )  # the clock's reading of pixels is slow on purpose
         page.goto(path.as_uri() + address)
-        page.wait_for_selector("dd:not(:empty)")
+        page.wait_for_selector(ready)
         return page
 
     yield open_page

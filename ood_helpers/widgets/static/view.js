@@ -54,7 +54,7 @@ export function sentenceBelow() {
 }
 
 // JupyterLab takes the arrow keys away from any control that does not carry this itself.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
+export const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
 
 /** A labelled range input: `of(position)` and `at(value)` map its 0..steps to the value. */
 export function slider(label, { steps = 400, of, at, text, input, key }) {
@@ -314,6 +314,9 @@ export function bars(context, look, axis, edges, id, ood, base) {
 export const formatFixed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
 
 export const formatPercent = (share, digits = 1) => `${formatFixed(100 * share, digits)} %`;
+
+/** A confidence, which is never rounded up to certainty. */
+export const formatConfidence = (share) => (share > 0.999 ? "> 99.9 %" : formatPercent(share));
 
 /** Three decimals: fewer if the number is large, more if three would round a probability up to 1. */
 export function formatScore(value) {
