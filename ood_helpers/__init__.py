@@ -27,6 +27,7 @@ _NAMES = {  # and their modules
     "fit_all": "sweeps",
     "save_figure": "figures",
     "settings": "figures",
+    "trained": "papers.exported_runs",
     "ScoreExplorer": "widgets",
     "NormExplorer": "widgets",
     "Playground": "widgets",

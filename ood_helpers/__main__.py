@@ -1,4 +1,4 @@
-"""The command line: python -m ood_helpers train | table | bench."""
+"""The command line: python -m ood_helpers train | table | export | bench."""
 
 import argparse
 import inspect
@@ -147,6 +147,18 @@ def paper_table(args):
     return rows.attrs["data"], name, written
 
 
+def export(args):
+    """Run the command ``export``."""
+    from .papers.export import export_runs, find_runs
+
+    facts = {"note": args.note} if args.note else {}
+    found = find_runs(args.from_runs, args.data)
+    size = export_runs(found, args.folder, rows=args.rows, complete=True, **facts)
+    for run in found:
+        print(f"{run.path.name}: accuracy {100 * run.accuracy:.2f} %")
+    print(f"{len(found)} runs, {size / 1e6:.1f} MB in {args.folder}; its README.md says how to load them")
+
+
 def bench(args):
     """Run the command ``bench``."""
     from .bench import scaling, speed
@@ -211,6 +223,17 @@ def add_table(parser):
     parser.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
 
 
+def add_export(parser):
+    """Add the options of ``export``."""
+    parser.add_argument(
+        "from_runs", metavar="RUNS", help="folder of trained runs, all of whose finished runs on DATA are taken"
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="where they go, such as figures/cifar10")
+    parser.add_argument("--data", default="cifar10", help="the ID set")
+    parser.add_argument("--rows", type=int, default=2000, help="images of each set but the test split")
+    parser.add_argument("--note", help="a sentence for the README, such as what else the machine did")
+
+
 def add_bench(parser):
     """Add the options of ``bench``."""
     text = "train, heads, metrics, explorer or scaling; by default all"
@@ -240,6 +263,7 @@ def make_parser():
     for function, add_options, text in (
         (train, add_training, "train one configuration and print its results"),
         (table, add_table, "train every loss with several seeds and print mean and deviation"),
+        (export, add_export, "write trained runs into a folder small enough to commit"),
         (bench, add_bench, "measure speed against what people do today"),
     ):
         formatter = argparse.ArgumentDefaultsHelpFormatter

@@ -195,16 +195,16 @@ def load_run(path: str | Path) -> Run:
             f"{path} has format {record.get('format')!r}, this is format {FORMAT}: read it with the "
             "version that wrote it, or delete the folder to train it again"
         )
-    if record.pop("checksum", None) != _checksum(json.dumps(record, sort_keys=True).encode()):
+    if not is_intact(record):
         raise DamagedRun(f"{path / 'config.json'} is damaged or was edited; delete the folder to train it again")
     for name, (kind, inner) in RECORD.items():
         if not isinstance(record.get(name), kind) or not all(isinstance(item, inner) for item in record[name]):
             raise DamagedRun(f"{path / 'config.json'} is damaged: {name} is {record.get(name)!r}")
     for name in FILES:
-        checksum = None
+        found = None
         with suppress(OSError):
-            checksum = _checksum((path / name).read_bytes())
-        if checksum != record["files"].get(name):
+            found = checksum((path / name).read_bytes())
+        if found != record["files"].get(name):
             raise DamagedRun(f"{path / name} is missing or damaged; delete the folder to train it again")
     history = _read_json(path / "history.json")
     return Run(
@@ -236,19 +236,30 @@ def save_run(
         "classes": dataset.classes,
         "shape": dataset.shape,
         **facts,
-        "files": {name: _checksum(content) for name, content in contents.items()},
+        "files": {name: checksum(content) for name, content in contents.items()},
     }
-    record = json.loads(json.dumps(record))  # tuples become lists, so that the checksum is of what will be read
-    record["checksum"] = _checksum(json.dumps(record, sort_keys=True).encode())
-    contents["config.json"] = json.dumps(record, indent=1).encode()
+    contents["config.json"] = with_checksum(record)
     with files.atomic_directory(path) as staging:
         for name, content in contents.items():
             (staging / name).write_bytes(content)
     return load_run(path)
 
 
-def _checksum(content: bytes) -> str:
+def checksum(content: bytes) -> str:
+    """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def with_checksum(record: dict, indent: int | None = 1) -> bytes:
+    """A record as JSON, with the checksum of its other entries."""
+    record = json.loads(json.dumps(record))  # tuples become lists, so that the checksum is of what will be read
+    record["checksum"] = checksum(json.dumps(record, sort_keys=True).encode())
+    return json.dumps(record, indent=indent).encode()
+
+
+def is_intact(record: dict) -> bool:
+    """Whether a record read from JSON has the checksum of its other entries, which is removed from it."""
+    return record.pop("checksum", None) == checksum(json.dumps(record, sort_keys=True).encode())
 
 
 def _read_json(path: Path) -> dict:

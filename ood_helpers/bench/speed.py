@@ -6,14 +6,11 @@ products (or copies) of this machine reach in the same run.
 
 import os
 import platform
-import re
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +22,7 @@ from .. import losses, metrics, models
 from ..config import Config
 from ..data import synthetic
 from ..engine import backbones
-from ..engine.device import precision, raise_malloc_thresholds
+from ..engine.device import precision, processor, raise_malloc_thresholds
 from ..training import Trainer
 from .baselines import BaselineTrainer, published_dismax_loss, pytorch_ood, scikit_learn
 
@@ -199,11 +196,8 @@ TASKS = {"train": train, "heads": heads, "metrics": detection, "explorer": explo
 
 def machine(device: str) -> dict[str, Any]:
     """Return hardware and versions."""
-    name = platform.processor() or platform.machine()
-    with suppress(OSError, TypeError):  # Linux has the exact model
-        name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]  # type: ignore[index]
     return {
-        "device": torch.cuda.get_device_name() if device != "cpu" else name,
+        "device": torch.cuda.get_device_name() if device != "cpu" else processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

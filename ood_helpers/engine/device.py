@@ -2,8 +2,11 @@
 
 import ctypes
 import os
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 
 import torch
 
@@ -23,6 +26,13 @@ def pick_device(name: str | None = None) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("a GPU was asked for, but torch sees none here; use device='cpu'")
     return device
+
+
+def processor() -> str:
+    """Name of this machine's processor."""
+    with suppress(OSError, TypeError):  # Linux has the exact model
+        return re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]  # type: ignore[index]
+    return platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The papers' protocols and tables, exported runs, and training on a cluster or over several processes."""
 
-from .exported_runs import ExportedRun, export_runs, load_exported_runs
+from .export import export_runs
+from .exported_runs import ExportedRun, load_exported_runs, trained
 from .protocols import PAPERS, systems
 from .published_values import known_as, published, published_row
 from .tables import heading, latex, markdown, rows, table, to_csv
@@ -20,4 +21,5 @@ __all__ = [
     "systems",
     "table",
     "to_csv",
+    "trained",
 ]

@@ -1,7 +1,7 @@
 """The score explorer's data: logits of some networks for an ID set and OOD sets, small enough for a browser."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,7 +21,10 @@ class Track:
 
 @dataclass
 class Data:
-    """Networks and the sets that all of them have seen; ``images(set)`` gives uint8 (n, channels, height, width)."""
+    """Networks and the sets that all of them have seen; ``images(set)`` gives uint8 (n, channels, height, width).
+
+    Where there are pictures of the first images of a set only, ``image_counts[set]`` is their number.
+    """
 
     tracks: list[Track]
     id_name: str
@@ -29,6 +32,7 @@ class Data:
     classes: list[str]
     labels: np.ndarray | None = None  # (n,) of the ID set
     images: Callable[[str], np.ndarray] | None = None
+    image_counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -54,7 +58,14 @@ class Data:
                 track.logits = {name: [z[::k] for z in epochs] for name, epochs in track.logits.items()}
             self.labels = None if self.labels is None else self.labels[::k]
             self.images = images and (lambda name: images(name)[::k])
+            self.image_counts = {name: -(-count // k) for name, count in self.image_counts.items()}
         return k
+
+    def _pictured(self) -> dict[str, dict[int, int]]:
+        """For sets that have fewer pictures than logits: {set: {image: image}}, which the browser picks from."""
+        sizes = {name: len(epochs[-1]) for name, epochs in self.tracks[0].logits.items()}
+        few = {name: count for name, count in self.image_counts.items() if count < sizes[name]}
+        return {name: {i: i for i in range(count)} for name, count in few.items()}
 
     def pack(self) -> tuple[dict, bytes]:
         """What the browser needs to know, as JSON, and all logits in one buffer."""
@@ -73,6 +84,7 @@ class Data:
             "classes": self.classes,
             "labels": None if self.labels is None else self.labels.tolist(),
             "has_images": self.images is not None,
+            **({"tiles": tiles} if (tiles := self._pictured()) else {}),
             "bins": BINS,
             "max_picked": PICKED,
         }, bytes(blob)

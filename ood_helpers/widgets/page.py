@@ -67,6 +67,7 @@ def _choose_images(data: Data, name: str, count: int) -> np.ndarray:
         order = np.argsort(bins, kind="stable")
         place_in_bin = np.arange(len(bins)) - np.searchsorted(bins[order], bins[order])
         priority[order] = np.minimum(priority[order], place_in_bin)
+    priority = priority[: data.image_counts.get(name)]  # those that have a picture
     return np.sort(np.argsort(priority, kind="stable")[:count])
 
 

@@ -209,4 +209,5 @@ def _data_of_runs(runs):
             images[name] = first.images(name)
         return images[name]
 
-    return Data(tracks, "test", oods, list(first.classes), first.labels["test"], images_of)
+    counts = {name: count for name, count in getattr(first, "image_counts", {}).items() if name in ("test", *oods)}
+    return Data(tracks, "test", oods, list(first.classes), first.labels["test"], images_of, counts)
