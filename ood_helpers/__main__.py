@@ -153,7 +153,7 @@ def export(args):
 
     facts = {"note": args.note} if args.note else {}
     found = find_runs(args.from_runs, args.data)
-    size = export_runs(found, args.folder, rows=args.rows, complete=True, **facts)
+    size = export_runs(found, args.folder, args.rows, True, args.networks, **facts)
     for run in found:
         print(f"{run.path.name}: accuracy {100 * run.accuracy:.2f} %")
     print(f"{len(found)} runs, {size / 1e6:.1f} MB in {args.folder}; its README.md says how to load them")
@@ -231,6 +231,7 @@ def add_export(parser):
     parser.add_argument("folder", metavar="FOLDER", help="where they go, such as figures/cifar10")
     parser.add_argument("--data", default="cifar10", help="the ID set")
     parser.add_argument("--rows", type=int, default=2000, help="images of each set but the test split")
+    parser.add_argument("--networks", nargs="+", metavar="LOSS", help="losses whose network is added; by default all")
     parser.add_argument("--note", help="a sentence for the README, such as what else the machine did")
 
 

@@ -46,7 +46,14 @@ def find_runs(runs: str | Path, data: str) -> list[Run]:
     return sorted(found, key=lambda run: (order.index(run.config.loss), run.config.seed))
 
 
-def export_runs(runs: Sequence[Run], folder: str | Path, rows: int | None = None, complete: bool = False, **facts):
+def export_runs(
+    runs: Sequence[Run],
+    folder: str | Path,
+    rows: int | None = None,
+    complete: bool = False,
+    networks: Sequence[str] | None = None,
+    **facts,
+):
     """Write runs into ``folder``, without their features, and rounded to float16 where that fits.
 
     A folder that exists is replaced as far as this writes it: the files of earlier exported runs disappear, others
@@ -61,6 +68,8 @@ def export_runs(runs: Sequence[Run], folder: str | Path, rows: int | None = None
     complete : bool
         Whether to add a README and what needs the images: pictures, and of the first run of each loss the network and
         the snapshots. The runs must then share data and OOD sets.
+    networks : list of str, optional
+        The losses whose network is added to a complete export; by default all.
     **facts
         JSON values that describe how the runs were made.
 
@@ -90,7 +99,7 @@ def export_runs(runs: Sequence[Run], folder: str | Path, rows: int | None = None
         record = {"stem": stem, "config": asdict(run.config), "classes": run.classes, "shape": run.shape}
         record |= {"sizes": {name: len(z) for name, z in run.logits.items()}, "accuracy": run.accuracy}
         record |= {"history": _rounded(run.history), "torch": _torch_version(run)}
-        if first:
+        if first and (networks is None or run.config.loss in networks):
             tensors, record["weights"] = _weights(run)
             weights[f"{stem}.safetensors"] = tensors
         records.append(record)
@@ -156,7 +165,7 @@ def _pictures(run: Run, rows: int | None) -> tuple[bytes, dict[str, list[int]]]:
         else grid.reshape(-1, COLUMNS * width, 3)
     )
     buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "JPEG", quality=85, subsampling=0, optimize=True)
+    Image.fromarray(sheet).save(buffer, "JPEG", quality=95, subsampling=0, optimize=True)
     return buffer.getvalue(), places
 
 
@@ -197,8 +206,8 @@ def card(index: dict) -> str:
     lines = [
         f"# Networks trained on {config['data']}",
         "",
-        f"{len(records)} trainings, with their logits on the test split and on {', '.join(config['ood'])}. `runs.json` "
-        "has their configurations, histories and the checksum of every file.",
+        f"{len(records)} training{'s' * (len(records) > 1)}, with logits on the test split and on "
+        f"{', '.join(config['ood'])}. `runs.json` has configurations, histories and the checksum of every file.",
         "",
         "```python",
         "from ood_helpers import trained",
@@ -231,7 +240,7 @@ def card(index: dict) -> str:
         f"**Data.** {terms}. The pictures are small JPEGs, for teaching." if terms else "**Data.** See the source.",
         "",
     ]
-    lines += [f"**Note.** {facts['note']}", ""] if "note" in facts else []
+    lines += [f"**Note.** {facts['note']}"] if "note" in facts else []
     again = f"python -m ood_helpers export RUNS figures/{config['data']}"
     lines += [
         "",

@@ -31,6 +31,22 @@ def test_training_is_compared_with_a_plain_loop():
     assert {row["task"] for row in rows} == {"train resnet18_w16, ms per image"}
 
 
+def test_the_recipe_for_photographs_is_compared_with_the_usual_one():
+    plain, ours = speed.recipe("cpu", rounds=1, steps=1, images=600, batch_size=4, model="cnn", epochs=3)
+    assert plain["alternative"] == "plain loop, resnet18, 100 epochs" and plain["ratio"] == 1
+    assert ours["alternative"] == "ood_helpers, cnn, 3 epochs" and ours["task"] == "train to 93 % on CIFAR-10"
+    assert ours["ratio"] == pytest.approx(plain["ms"] / ours["ms"]) and ours["ratio"] > 100 / 3
+
+
+def test_long_times_are_in_minutes():
+    rows = speed.make_rows("train", {"plain": [1800.0], "fast": [90.0], "step": [0.5]})
+    assert [line.split()[1:3] for line in speed.format_rows(rows).splitlines()[1:]] == [
+        ["30.0", "min"],
+        ["1.5", "min"],
+        ["500.000", "ms"],
+    ]
+
+
 def test_heads_and_metrics_are_compared_with_named_alternatives():
     assert [row["alternative"] for row in speed.heads("cpu", sizes=((4, 8, 3),), rounds=1)] == [
         "torch.cdist, softmax, log",

@@ -228,6 +228,6 @@ def test_the_networks_of_photographs_fit_their_budget_and_open_without_their_ima
     assert len(run.logits["test"]) == 10_000 and run.shape == (3, 32, 32)
     assert all(len(run.logits[name]) <= 2000 for name in run.config.ood)
     answers = outputs(run.load_model(), run.images("test")[:100])[1].numpy().argmax(1)
-    assert (answers == run.logits["test"][:100].argmax(1)).mean() > 0.9  # of small JPEGs
+    assert (answers == run.logits["test"][:100].argmax(1)).mean() > 0.85  # of small JPEGs
     for path in place.glob("*.json"):
         assert "/tmp" not in path.read_text() and "/work" not in path.read_text()
