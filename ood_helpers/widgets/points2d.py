@@ -1,17 +1,30 @@
-"""Three clouds of points in the plane, and a small network that learns them in a second."""
+"""Three clouds of points in the plane, and small networks that learn them in a second."""
 
-import time
+import math
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import losses
 from ..config import Config
 from ..engine.device import repeatable
 from ..engine.optimization import parameter_groups
 
-WIDTH, STEPS = 24, 300  # of the playground's network and its training
+# Of the playground's network and training, in Python and in static/training.js: `warmup` is the share of the steps in
+# which the learning rate rises, `margin` MELN's, `scale` the entropic scale of the distance losses.
+RULES = {"width": 24, "steps": 300, "momentum": 0.9, "warmup": 0.2, "margin": 0.1, "scale": 10.0}
+# The playground's losses: (key of RECIPES, options). DisMax's regularisation needs images.
+LOSSES: dict[str, tuple[str, dict]] = {
+    "softmax": ("softmax", {}),
+    "logitnorm": ("logitnorm", {}),
+    "meln": ("meln", {}),
+    "meln_positive": ("meln", {"positive_temperature": True}),
+    "isomax": ("isomax", {}),
+    "isomaxplus": ("isomaxplus", {}),
+    "dismax": ("dismax", {}),
+}
+TEMPERATURE_OPTIONS = {"logitnorm": "temperature", "meln": "initial_temperature"}  # of the losses that have one
 
 
 def points(count: int = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +38,11 @@ def points(count: int = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     centres = 1.2 * np.stack([np.cos(angles), np.sin(angles)], 1)
     labels = np.repeat(np.arange(3), count)
     return centres[labels] + 0.35 * rng.standard_normal((3 * count, 2)), labels
+
+
+def _network(recipe: losses.Recipe, width: int, classes: int) -> nn.Sequential:
+    layers = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+    return nn.Sequential(*layers, recipe.head(width, classes))
 
 
 def fit_points(
@@ -59,8 +77,7 @@ def fit_points(
         raise ValueError(f"{loss} changes the images of a batch; points have no pixels, use another loss")
     points, labels = torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(labels).long()
     with repeatable(seed, threads=1), torch.enable_grad():
-        layers = [nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
-        network = nn.Sequential(*layers, recipe.head(width, int(labels.max()) + 1))
+        network = _network(recipe, width, int(labels.max()) + 1)
         criterion = recipe.criterion(network[-1], **options)
         optimizer = torch.optim.Adam(parameter_groups(network, criterion, Config(loss=loss).resolved()), lr=0.01)
         for _ in range(steps):
@@ -70,27 +87,91 @@ def fit_points(
     return network.eval()
 
 
-def train(loss: str, seed: int, points, labels) -> tuple[nn.Sequential, dict]:
-    """The playground's network, and its weights as lists for static/network.js."""
-    start = time.perf_counter()
-    network = fit_points(points, labels, loss, seed, STEPS, WIDTH)
-    head = network[-1]
+def uniform(seed: int, count: int) -> np.ndarray:
+    """Numbers in [0, 1) by mulberry32, a generator that static/training.js repeats.
 
-    def as_list(tensor):
-        return np.round(tensor.detach().double().numpy(), 6).tolist()
+    >>> uniform(0, 2).round(6).tolist()
+    [0.266429, 0.00033]
+    """
+    with np.errstate(over="ignore"):
+        a = np.uint32(seed) + np.arange(1, count + 1, dtype=np.uint32) * np.uint32(0x6D2B79F5)
+        t = (a ^ (a >> np.uint32(15))) * (a | np.uint32(1))
+        t ^= t + (t ^ (t >> np.uint32(7))) * (t | np.uint32(61))
+        return (t ^ (t >> np.uint32(14))) / 2.0**32
 
-    linear = isinstance(head, nn.Linear)
-    kind = "linear" if linear else "dismax" if loss.startswith("dismax") else loss
-    return network, {
-        "layers": [
-            {"weight": as_list(layer.weight), "bias": as_list(layer.bias)} for layer in (network[0], network[2])
-        ],
-        "head": {
-            "kind": kind,
-            "weight": as_list(head.weight / getattr(head, "temperature", 1.0) if linear else head.prototypes),
-            "scale": as_list(getattr(head, "distance_scale", torch.ones(1)).abs())[0],
-            "bias": as_list(head.bias) if linear else None,
-        },
-        "seed": seed,
-        "seconds": round(time.perf_counter() - start, 3),
+
+def initial(loss: str, seed: int, temperature: float, classes: int = 3) -> tuple[nn.Sequential, nn.Module]:
+    """The playground's untrained network and its criterion, in float64; torch's default distributions."""
+    name, options = LOSSES[loss]
+    recipe = losses.recipe(name)
+    if name in TEMPERATURE_OPTIONS:
+        options = options | {TEMPERATURE_OPTIONS[name]: temperature}
+    width, start = RULES["width"], 0
+    with repeatable(seed):  # the caller's generator is left as it is
+        network = _network(recipe, width, classes).double()
+    with torch.no_grad():
+        for parameter_name, parameter in network.named_parameters():
+            fan_in = 2 if parameter_name.startswith("0.") else width
+            if parameter_name.endswith(("weight", "bias")):
+                draws = (2 * uniform(seed, start + parameter.numel())[start:] - 1) / math.sqrt(fan_in)
+            elif parameter_name.endswith("prototypes") and name != "isomax":  # IsoMax's start at 0
+                u = uniform(seed, start + 2 * parameter.numel())[start:].reshape(2, -1)
+                draws = np.sqrt(-2 * np.log(1 - u[0])) * np.cos(2 * np.pi * u[1])
+            else:
+                continue
+            parameter.copy_(torch.from_numpy(draws).reshape(parameter.shape))
+            start += parameter.numel()
+    return network, recipe.criterion(network[-1], **options).double()
+
+
+def train(loss: str, points, labels, *, seed: int, temperature: float, lr: float, warmup: bool) -> dict:
+    """Train the playground's network by SGD with Nesterov's momentum, as static/training.js does in the page.
+
+    Parameters
+    ----------
+    loss : a key of ``LOSSES``
+    points, labels : (N, 2) and (N,)
+    seed : of the initial weights
+    temperature : tau of LogitNorm, the first T of MELN; other losses have none
+    lr : learning rate; the loss's own parameters have that of its recipe
+    warmup : whether the rates rise linearly from 0 over the first fifth of the steps
+
+    Returns
+    -------
+    dict
+        ``weights`` {name in the state dict: flat list}, ``curve`` (the loss before every step), ``temperature``
+        (learned or given) and the settings.
+    """
+    network, criterion = initial(loss, seed, temperature)
+    inputs, targets = torch.as_tensor(points, dtype=torch.float64), torch.as_tensor(labels).long()
+    recipe = losses.recipe(LOSSES[loss][0])
+    groups: list[dict] = [{"params": list(network.parameters())}]
+    if own := list(criterion.parameters()):
+        groups.append({"params": own, "lr": recipe.loss_lr})
+    curve = []
+    with repeatable(seed, threads=1), torch.enable_grad():
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=RULES["momentum"], nesterov=True)
+        until = RULES["warmup"] * RULES["steps"] if warmup else 1
+        rise = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / until))
+        for _ in range(RULES["steps"]):
+            optimizer.zero_grad()
+            value = criterion(network(inputs), targets)
+            value.backward()
+            optimizer.step()
+            rise.step()
+            curve.append(value.item())
+    return {
+        "weights": {name: value.flatten().tolist() for name, value in network.named_parameters()},
+        "curve": curve,
+        "temperature": float(torch.as_tensor(getattr(criterion, "temperature", temperature)).detach()),
+        "settings": {"seed": seed, "temperature": temperature, "lr": lr, "warmup": warmup},
     }
+
+
+def logits(loss: str, weights: dict, points) -> Tensor:
+    """Logits (N, 3) of points (N, 2) by the weights that ``train`` returned, or the page's training."""
+    network, _ = initial(loss, 0, 1.0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(torch.tensor(weights[name], dtype=torch.float64).reshape(parameter.shape))
+        return network(torch.as_tensor(points, dtype=torch.float64))

@@ -87,7 +87,7 @@ def test_the_sentence_is_that_of_python_seen_with_the_picture_and_announced_late
         (NormExplorer([3.0, 1.0, -1.0]), "norm", ({}, {"angle": 130.0}, {"loss": "logitnorm"}, {"loss": "meln"})),
         (playground, "x", ({}, {"loss": "isomaxplus", "x": -3.25, "y": 1.5})),
     ):
-        page = visit(widget)
+        page = visit(widget, reduced_motion="reduce")
         for change in changes:
             for name, value in change.items():
                 setattr(widget, name, value)
@@ -317,17 +317,38 @@ def test_norm_explorer_equals_python_and_answers_its_handles(visit):
     assert page.locator("dd[data-key=loss]").text_content() == text(page, "bound")
 
 
-def test_playground_answers_for_every_loss_without_python(visit, playground):
-    page, widget = visit(playground), playground
-    assert page.locator("[data-key=retrain]").is_disabled()
+def test_playground_trains_every_loss_without_python(visit, playground):
+    page, widget = visit(playground, reduced_motion="reduce"), playground
     for loss in widget.choices["loss"]:
         widget.loss = loss
-        page.locator("[data-key=loss]").select_option(loss)
+        page.locator("select[data-key=loss]").select_option(loss)
         for x in (-8.04, 6.0):
             widget.x = x
             open_state(page, widget)
+            assert text(page, "status").startswith("Step 300 of 300")
             assert abs(float(text(page, "top")[:-2]) - 100 * widget.answer["top"]) < 0.02, loss
     box, before = page.locator("canvas[data-key=plane]").bounding_box(), pixels(page, "plane")
     page.mouse.click(box["x"] + 100, box["y"] + 100)
     settle(page)
     assert pixels(page, "plane") != before
+
+
+def test_a_training_is_watched_and_logitnorm_without_warm_up_is_seen_failing(visit):
+    page = visit(Playground(loss="logitnorm", temperature=0.02, lr=1.0, seed=1))
+    assert text(page, "accuracy") == "100.0 %"
+    curve = page.locator("canvas[data-key=curve]")
+    learned = curve.get_attribute("aria-label")
+    page.evaluate("""() => {
+        window.seen = [];
+        const status = document.querySelector("[data-key=status]");
+        new MutationObserver(() => seen.push(status.textContent)).observe(status, { childList: true });
+    }""")
+    page.get_by_label("Warm-up").uncheck()
+    page.locator(".ood-sentence", has_text="The training failed").wait_for()
+    page.get_by_text("Step 300 of 300").wait_for()
+    steps = [int(text.split()[1]) for text in page.evaluate("seen")]
+    assert len(steps) > 2 and steps == sorted(steps) and steps[0] < 300
+    assert "in 300 steps" in learned and curve.get_attribute("aria-label") != learned
+    assert "warmup=false" in address(page)
+    page.locator("[data-key=retrain]").click()
+    assert "seed=2" in address(page)

@@ -198,6 +198,15 @@ export function ticks(low, high, wanted) {
   return out;
 }
 
+/** At most about `wanted` powers of ten from 10^low to 10^high: [[value, text], ...]. */
+export function powers(low, high, wanted) {
+  const step = Math.max(1, Math.ceil((high - low) / wanted));
+  const digits = [..."⁰¹²³⁴⁵⁶⁷⁸⁹"];
+  const raised = (k) => (k < 0 ? "⁻" : "") + [...String(Math.abs(k))].map((digit) => digits[digit]).join("");
+  const exponents = Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, k) => high - k * step);
+  return exponents.map((k) => [10 ** k, Math.abs(k) < 2 ? String(10 ** k) : `10${raised(k)}`]);
+}
+
 export const SHARE_TICKS = [
   [0, "0"],
   [0.5, "50"],
