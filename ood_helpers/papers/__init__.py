@@ -2,7 +2,7 @@
 
 from .export import export_runs
 from .exported_runs import ExportedRun, load_exported_runs, trained
-from .protocols import PAPERS, systems
+from .protocols import PAPERS, systems, systems_of
 from .published_values import known_as, published, published_row
 from .tables import heading, latex, markdown, rows, table, to_csv
 
@@ -19,6 +19,7 @@ __all__ = [
     "published_row",
     "rows",
     "systems",
+    "systems_of",
     "table",
     "to_csv",
     "trained",

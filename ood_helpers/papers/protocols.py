@@ -103,6 +103,19 @@ def systems(name, seeds=5, quick=False, faithful=False, runs="runs", device=None
     return [(model, loss, score, [trained[config] for config in group]) for model, loss, score, group in planned]
 
 
+def systems_of(runs):
+    """Trained runs as :func:`systems` returns them: grouped by network, loss and options, with each loss's own score.
+
+    >>> from ood_helpers import trained
+    >>> [(model, loss, score, len(group)) for model, loss, score, group in systems_of([trained("cifar10")])]
+    [('airbench', 'softmax', 'msp', 1)]
+    """
+    groups = {}
+    for run in runs:
+        groups.setdefault((run.config.model, run.config.loss, run.config.loss_options), []).append(run)
+    return [(model, loss, group[0].config.recipe.score, group) for (model, loss, _), group in groups.items()]
+
+
 def _given_temperature(loss_options):
     """LogitNorm's temperature, the only loss option that a paper's table takes, or None."""
     options = dict(loss_options)

@@ -124,9 +124,10 @@ def rows(name, trained, faithful=False, device=None):
 
 
 def quantities(paper, results):
-    """(OOD set, metric) of every column: accuracy, ECE, then the paper's groups and the sets that are in none."""
+    """(OOD set, metric) of every column: accuracy, ECE, the paper's groups, and the sets of no complete group."""
     present = dict.fromkeys(ood for result in results for ood, _ in result)
-    grouped = {"-", *(ood for members in paper.groups.values() for ood in members)}
+    complete = [members for members in paper.groups.values() if all(ood in present for ood in members)]
+    grouped = {"-", *(ood for members in complete for ood in members)}
     sets = [ood for ood in paper.groups if ood in present]
     sets += [ood for ood in present if ood not in grouped and ood not in sets]
     detected = [(ood, metric) for ood in sets for metric in paper.metrics.get(ood, paper.metrics[None])]

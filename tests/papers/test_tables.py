@@ -196,6 +196,12 @@ def test_a_group_is_a_mean_over_all_its_sets_or_blank(run):
 # What is written
 
 
+def test_a_set_is_a_column_of_its_own_unless_its_group_is_complete():
+    measured = {(ood, "auroc"): 90.0 for ood in ("cifar100", "tiny_imagenet", "near", "mnist", "noise")}
+    columns = tables.quantities(papers.PAPERS["openood"], [measured, {("far", "auroc"): 90.73}])
+    assert [ood for ood, _ in columns] == ["-", "-", "near", "far", "mnist", "noise"]
+
+
 def test_a_table_has_a_row_per_system_and_quantity(rows):
     keys = [("-", "accuracy"), ("-", "ece"), ("held-out classes", "auroc"), ("noise", "auroc")]
     assert len(rows) == 7 * len(keys)
