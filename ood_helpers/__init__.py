@@ -15,11 +15,13 @@ __version__ = "0.1.0"
 
 _MODULES = (
     *("config", "data", "figures", "losses", "metrics", "models", "plots", "runs", "scores", "sweeps", "training"),
-    *("bench", "beyond", "course", "detector", "papers", "widgets"),
+    *("bench", "beyond", "bridges", "course", "detector", "papers", "widgets"),
 )
 _NAMES = {  # and their modules
     "Config": "config",
     "Detector": "detector",
+    "collect": "bridges",
+    "wrap": "bridges",
     "RECIPES": "losses",
     "Run": "runs",
     "detection": "metrics",

@@ -73,10 +73,10 @@ def read(
     for directory in roots:
         n_train = len(files)  # in the end, the number of files before the last split
         # The classes take turns, so that the first images of a set, which training tracks, show all classes.
-        per_class = ([(file, label) for file in _files(directory / name)] for label, name in enumerate(classes))
+        per_class = ([(file, label) for file in image_files(directory / name)] for label, name in enumerate(classes))
         files += round_robin(*per_class)
     if ood and not classes:
-        classes, files = ["images"], [(file, 0) for file in _files(roots[0])]
+        classes, files = ["images"], [(file, 0) for file in image_files(roots[0])]
     if not files:
         raise ValueError(f"{what} has no class folders with images in them")
     images, decoded = decode([file for file, _ in files], what, root, size, crop)
@@ -101,7 +101,8 @@ def round_robin(*iterables: Iterable) -> Iterator:
         yield from map(next, iterators)
 
 
-def _files(root):
+def image_files(root: str | Path) -> list[str]:
+    """Files of a folder and its subfolders, sorted, without hidden ones."""
     paths = []
     for folder, inner, names in os.walk(root):  # does not follow links to folders, so it always ends
         inner[:] = sorted(name for name in inner if not name.startswith("."))
@@ -149,12 +150,12 @@ def _decode(stamps, what, root, size, crop):
             for i, image in images:
                 pixels[len(decoded)] = image
                 decoded.append(i)
-            _report_skipped(paths, decoded, what)
+            report_skipped(paths, decoded, what)
             return torch.from_numpy(pixels[: len(decoded)]), decoded
         _decode_to_disk(place, images, shape, what)
     with np.load(place / "index.npz") as index:
         decoded, shape = index["decoded"].tolist(), tuple(index["shape"].tolist())
-    _report_skipped(paths, decoded, what)
+    report_skipped(paths, decoded, what)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns that the tensor must not be written to
         return torch.from_numpy(np.memmap(place / "pixels", np.uint8, "r", shape=shape)), decoded
@@ -166,7 +167,7 @@ def _scan_headers(paths, size, what, crop):
     from tqdm.auto import tqdm
 
     sizes, colour = Counter(), False
-    with _bombs_as_errors():
+    with bombs_as_errors():
         for path in tqdm(paths, desc="reading sizes", unit="image", delay=2, leave=False):
             with suppress(Exception), Image.open(path) as image:  # unreadable files are reported after decoding
                 sizes[image.size[::-1]] += 1
@@ -189,7 +190,7 @@ def _decode_all(paths, decode_one, large):
     from tqdm.auto import tqdm
 
     with (
-        _bombs_as_errors(),
+        bombs_as_errors(),
         ThreadPoolExecutor(os.cpu_count() if large else 1) as pool,
         tqdm(total=len(paths), desc="decoding", unit="image", delay=2, leave=False) as bar,
     ):
@@ -223,14 +224,15 @@ def _decode_one(path, size, mode, crop):
         return None
 
 
-def _bombs_as_errors():
+def bombs_as_errors() -> warnings.catch_warnings:
     """Make Pillow's warning about images that are small as files and huge in memory an error."""
     from PIL import Image
 
     return warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
 
 
-def _report_skipped(paths, decoded, what):
+def report_skipped(paths: Sequence[str], decoded: Sequence[int], what: str) -> None:
+    """Warn of the files that are not among the positions ``decoded``; raise ValueError if no file is."""
     if not decoded:
         raise ValueError(f"{what}: none of its {len(paths)} files can be read as an image")
     if len(decoded) < len(paths):

@@ -42,7 +42,7 @@ def record(content, folder):
 
 def image(content, folder):
     (folder / "image").write_bytes(content)
-    with folders._bombs_as_errors():
+    with folders.bombs_as_errors():
         found = folders._decode_one(folder / "image", (8, 8), "RGB", crop=bool(content[-1:] > b"\x80"))
     assert found is None or (found.shape, found.dtype) == ((3, 8, 8), np.uint8)
 
