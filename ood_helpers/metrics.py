@@ -177,6 +177,51 @@ def threshold(id_scores: Array, tpr: float = 0.95, finite_sample: bool = False) 
     return float(np.partition(scores, n - rank)[n - rank])
 
 
+def expected_cost(id_scores: Array, ood_scores: Array, price: float = 1.0, ood_share: float = 0.5) -> dict[str, Any]:
+    """Compute what a detector's mistakes cost per image, at every threshold, and find the cheapest one.
+
+    An image is accepted if its score s is at least the threshold t. A rejected ID image costs 1, an accepted OOD image
+    ``price``, and the fraction ``ood_share`` of the images to come is OOD:
+
+    cost(t) = price * ood_share * P(s >= t | OOD) + (1 - ood_share) * P(s < t | ID)
+
+    Parameters
+    ----------
+    id_scores, ood_scores : arrays of shape (N,) and (M,)
+        Higher = more in-distribution.
+    price : float
+        The cost of accepting an OOD image, in units of that of rejecting an ID image.
+    ood_share : float
+        In 0..1.
+
+    Returns
+    -------
+    dict
+        Arrays ``thresholds``, ascending: every distinct score, and infinity, which rejects everything; and ``costs``.
+        ``threshold`` is the one of least cost, the lowest of several, and ``cost`` is its cost.
+
+    Raises
+    ------
+    ValueError
+        If scores are empty or NaN, ``price`` is negative, or ``ood_share`` is not in 0..1.
+
+    Examples
+    --------
+    >>> result = expected_cost([3.0, 2.0, 2.0, 1.0], [2.0, 0.0], price=1.0, ood_share=0.5)
+    >>> result["costs"].tolist(), result["threshold"], result["cost"]
+    ([0.5, 0.25, 0.375, 0.375, 0.5], 1.0, 0.25)
+    """
+    if not (np.isfinite(price) and price >= 0 and 0 <= ood_share <= 1):
+        raise ValueError(f"price must be at least 0 and ood_share in [0, 1], got {price} and {ood_share}")
+    id_scores, ood_scores = np.sort(check_scores(id_scores, "ID")), np.sort(check_scores(ood_scores, "OOD"))
+    thresholds = np.append(np.unique(np.concatenate([id_scores, ood_scores])), np.inf)
+    rejected = np.searchsorted(id_scores, thresholds) / len(id_scores)
+    accepted = (len(ood_scores) - np.searchsorted(ood_scores, thresholds)) / len(ood_scores)
+    costs = price * ood_share * accepted + (1 - ood_share) * rejected
+    best = int(costs.argmin())
+    return {"thresholds": thresholds, "costs": costs, "threshold": float(thresholds[best]), "cost": float(costs[best])}
+
+
 def reliability(probabilities: Array, labels: Array, bins: int = 15) -> dict[str, np.ndarray]:
     """Bin images by confidence, for reliability diagrams and :func:`ece`.
 

@@ -7,6 +7,7 @@ import numpy as np
 from ood_helpers import metrics, scores
 from ood_helpers.widgets import ScoreExplorer
 from ood_helpers.widgets.explorer_data import BINS
+from ood_helpers.widgets.explorer_state import to_score
 
 CLASSES = ["cat", "dog", "frog", "ship"]
 
@@ -59,7 +60,8 @@ def generate_explorers(seed=0, count=160):
         explorer.bin = int(rng.integers(0, BINS))
         if k % 5 == 0:
             view = explorer.summary
-            explorer.threshold = float(rng.uniform(view["low"], view["high"]))
+            explorer.threshold = float(to_score(explorer.score, rng.uniform(view["low"], view["high"])))
+        explorer.price, explorer.ood_share = float(rng.choice([0.1, 1, 10])), float(rng.choice([0.05, 0.5, 0.9]))
         yield explorer
 
 

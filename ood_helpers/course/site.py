@@ -99,12 +99,16 @@ def address(states: list[dict[str, Any]], runs: list[str]) -> tuple[str, str]:
     """
     fragment = {}
     for k, saved in enumerate(states):
-        for name, value in saved["state"].items():
-            if name == "run":
-                value = next((run for run in runs if _same_run(run, value)), None)
+        for name, value in _named(saved["state"], runs).items():
             if value is not None:
                 fragment[f"{k}.{name}" if k else name] = str(value).lower() if isinstance(value, bool) else value
     return states[0]["page"] + "_pair" * (len(states) > 1), urlencode(fragment)
+
+
+def _named(state: dict[str, Any], runs: list[str]) -> dict[str, Any]:
+    """A saved state with the name that its run has on the page, or without it if the run is not there."""
+    found = [run for run in runs if _same_run(run, state.get("run", ""))]
+    return {name: found[0] if name == "run" else value for name, value in state.items() if name != "run" or found}
 
 
 def _same_run(one: str, other: str) -> bool:
@@ -158,19 +162,26 @@ def site(
     target, all_books = Path(target), books(notebooks)
     live = live or live_explorers()
     target.mkdir(parents=True, exist_ok=True)
-    for name, (title, widgets) in live.items():
-        widgets[0].to_html(target / f"{name}.html", *widgets[1:], title=title)
     for page in figures.folder(data).glob("*.html"):
         shutil.copyfile(page, target / page.name)
 
+    runs, paths = live["scores"][1][0].choices["run"], {name: {} for name in live}
+    frames = (STATIC / "frames.js").read_text(encoding="utf-8")
+
     def explorers(states: list[dict]) -> Explorer:
-        page, fragment = address(states, live["scores"][1][0].choices["run"])
+        page, fragment = address(states, runs)
+        if "steps" in states[0]:
+            path = f"path{len(paths[page]) + 1}"
+            paths[page][path] = [step | {"state": _named(step["state"], runs)} for step in states[0]["steps"]]
+            fragment = f"path={path}&{fragment}"
         return Explorer(live[page][0], f"{page}.html#{fragment}")
 
     for before, book, after in zip([None, *all_books], all_books, [*all_books[1:], None]):
         body = template().page(book, before, after, list(blocks(book.cells)), explorers)
-        (target / f"{book.stem}.html").write_text(document(book.title, body), encoding="utf-8")
+        (target / f"{book.stem}.html").write_text(document(book.title, body, frames), encoding="utf-8")
         (target / f"{book.stem}_slides.html").write_text(slides(book, explorers), encoding="utf-8")
+    for name, (title, widgets) in live.items():
+        widgets[0].to_html(target / f"{name}.html", *widgets[1:], title=title, paths=paths[name])
     titles = {name: title for name, (title, _) in live.items()}
     index = target / "index.html"
     index.write_text(document(TITLE, template().contents(TITLE, all_books, titles)), encoding="utf-8")

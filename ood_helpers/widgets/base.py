@@ -45,6 +45,7 @@ class Widget(anywidget.AnyWidget):
 
     def __init__(self, steps=(), **traits):
         self.links = ()  # (other widget, trait), for pages
+        self.row = ()  # the widgets beside it, and itself
         self.receiving = frozenset()  # the traits of a change that comes from the browser
         self._length = len(steps)
         if steps:
@@ -124,11 +125,12 @@ class Widget(anywidget.AnyWidget):
         ('norm', 'logitnorm', 3.31662479)
         """
         state = self.current().items()
-        return {
+        saved = {
             "page": self.page,
             # Nine digits, so that the last bit of another processor does not change a committed notebook.
             "state": {name: float(f"{value:.9g}") if isinstance(value, float) else value for name, value in state},
         }
+        return saved | ({"steps": self.meta["steps"]} if "steps" in self.meta else {})
 
     def static(self):
         """A Matplotlib figure of the current state."""
@@ -151,7 +153,7 @@ class Widget(anywidget.AnyWidget):
         data |= {"text/plain": self.finding(), STATE_MIME: self.saved_state()}
         return content
 
-    def to_html(self, path: str | Path, *others: "Widget", title: str | None = None) -> Path:
+    def to_html(self, path: str | Path, *others: "Widget", title: str | None = None, paths: dict | None = None) -> Path:
         """Write one page with this widget and ``others`` that needs neither a network nor Python.
 
         Widgets that ``link`` has joined move together in it. The state is in the page's address.
@@ -161,15 +163,32 @@ class Widget(anywidget.AnyWidget):
         path : path of the page; its folder is made
         others : more widgets for the same page
         title : the page's heading, by default the widget's name
+        paths : {name: steps as in ``saved_state``}, guided paths of which the address names one (``#path=name``)
 
         Returns
         -------
         pathlib.Path
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(pages.page((self, *others), title or self.title), encoding="utf-8")
-        return path
+        return _write(path, pages.page((self, *others), title or self.title, paths or {}))
+
+    def to_module(self, path: str | Path) -> Path:
+        """Write this widget with its data as a JavaScript module for other people's pages; see README.md.
+
+        Its default export has ``render({model, el})``, the interface of anywidget, and it needs neither a network nor
+        Python. Traits in the host's ``model`` replace those of the saved state.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        return _write(path, pages.module(self))
+
+
+def _write(path, text):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def _allowed(trait, choices):
@@ -220,8 +239,9 @@ class SideBySide(ipywidgets.HBox):
 
     def __init__(self, *widgets: Widget):
         for widget in widgets:
-            widget.layout = ipywidgets.Layout(flex="1 1 400px", width="auto", min_width="0")
-        super().__init__(widgets, layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="0 24px", width="100%"))
+            widget.row = widgets
+            widget.layout = ipywidgets.Layout(flex="1 1 330px", width="auto", min_width="0")
+        super().__init__(widgets, layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="0 20px", width="100%"))
 
     def _repr_mimebundle_(self, **options):
         pictures = [static_figures.png(widget.static()) for widget in self.children]

@@ -17,6 +17,8 @@ class Track:
     score: str  # the one it opens with
     epochs: list[int]
     logits: dict[str, list[np.ndarray]]
+    loss: str = ""  # what it has in common with the networks that differ by their seed alone
+    seed: str = ""
 
 
 @dataclass
@@ -76,7 +78,8 @@ class Data:
                 for z in epochs:
                     sets[name].append([len(blob), len(z)])
                     blob += z.tobytes()
-            runs.append({"name": track.name, "score": track.score, "epochs": track.epochs, "sets": sets})
+            runs.append({"epochs": track.epochs, "sets": sets})
+            runs[-1] |= {"name": track.name, "loss": track.loss or track.name, "seed": track.seed}
         return {
             "runs": runs,
             "id_name": self.id_name,

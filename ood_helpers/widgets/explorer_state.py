@@ -14,6 +14,8 @@ from .explorer_data import BINS, PICKED, Data, Track
 # Keys are rounded to multiples of 1 / GRID: rows with the same logits in another order differ in the last bit, and
 # must tie.
 GRID = 2.0**36
+BOUNDED = ("msp", "entropy")
+COSTS = 120  # intervals of the cost curve
 
 
 def quantize(x):
@@ -43,7 +45,7 @@ def to_score(score: str, key):
     if score != "msp":
         return key
     with np.errstate(over="ignore"):
-        return quantize(1 / (1 + np.exp(-key)))
+        return 1 / (1 + np.exp(-key))
 
 
 def from_score(score: str, value: float) -> float:
@@ -53,33 +55,35 @@ def from_score(score: str, value: float) -> float:
     return -np.inf if value <= 0 else np.inf if value >= 1 else np.log(value / (1 - value))
 
 
-def axis_range(score: str, classes: int, temperature: float, extremes: dict) -> tuple[float, float]:
-    """The ends of a score's axis: bounds over all epochs, so that the axis does not move with the epoch."""
-    t, width = temperature, np.log(classes)
-    max_low, max_high, sum_low, sum_high = (extremes[name] for name in ("max_low", "max_high", "sum_low", "sum_high"))
-    low, high = {
-        "msp": (1 / classes, 1),
-        "entropy": (-width, 0),
-        "energy": (max(max_low, extremes["mean_low"] + t * width), max_high + t * width),
-        "mmls": (sum_low / t, sum_high / t),
-        "mmles": (sum_low / t - width, sum_high / t),
-        "mmleps": (sum_low / t - width + 1 / classes, sum_high / t + 1),
-    }.get(score, (max_low / t, max_high / t))
+def axis_range(track: Track, sets: Iterable[str], score: str, temperature: float = 1.0) -> tuple[float, float]:
+    """Ends of the axis: the least and the largest key of some sets, the same for all epochs.
+
+    Earlier epochs extend the axis by a quarter of the last one's range at most, so that they do not crowd it. MSP and
+    entropy, which have bounds, keep the axis of T = 1: at another temperature the bars move along it.
+    """
+    t = 1.0 if score in BOUNDED else temperature
+    keys = [[sort_key(z, score, t) for z in track.logits[name]] for name in sets]
+    low, high = (float(end([end(epochs[-1]) for epochs in keys])) for end in (np.min, np.max))
+    room = (high - low) / 4
+    low = max(low - room, float(min(k.min() for epochs in keys for k in epochs)))
+    high = min(high + room, float(max(k.max() for epochs in keys for k in epochs)))
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def find_extremes(track: Track, sets: Iterable[str]) -> dict[str, float]:
-    """Least and largest values, over the epochs of some sets, of max z, of mean z, of their sum, and of the norm."""
-    z = np.concatenate([z for name in sets for z in track.logits[name]]).astype(np.float64)
-    top, mean = z.max(1), z.mean(1)
-    values = {"max_low": top.min(), "max_high": top.max(), "mean_low": mean.min()}
-    values |= {"sum_low": (top + mean).min(), "sum_high": (top + mean).max()}
-    return {name: float(value) for name, value in values.items()} | {"norm": float(_norms(z).max()) or 1.0}
-
-
-def bin_edges(score: str, low: float, high: float) -> np.ndarray:
+def bin_edges(low: float, high: float) -> np.ndarray:
     """The keys (BINS - 1,) between the bars; the first and the last bar also hold what lies outside the axis."""
-    return np.array([from_score(score, low + (high - low) * (k + 1) / BINS) for k in range(BINS - 1)])
+    return np.array([low + (high - low) * (k + 1) / BINS for k in range(BINS - 1)])
+
+
+def probability_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Ticks of the axis of MSP, which is one of log-odds: keys and the probabilities that they are.
+
+    >>> [text for _, text in probability_ticks(-1, 10)]
+    ['0.5', '0.9', '0.99', '0.999', '0.9999']
+    """
+    ticks = [(float(np.log(p / (1 - p))), f"{p:g}") for p in (0.01, 0.1, 0.2, 0.5, 0.9, 0.99, 0.999, 0.9999)]
+    ticks += [(k * float(np.log(10)), f"1−1e−{k}") for k in range(6, 17, 2)]
+    return [(key, text) for key, text in ticks if low <= key <= high]
 
 
 def _norms(logits):
@@ -110,6 +114,23 @@ def _curve(id_keys, ood_keys, points=100):
     thresholds = np.concatenate([k[np.arange(points) * (len(k) - 1) // (points - 1)] for k in (id_keys, ood_keys)])
     thresholds = np.sort(thresholds)[::-1]
     return [[0, 0], *np.stack([_count_at_least(k, thresholds) for k in (id_keys, ood_keys)], 1).tolist()]
+
+
+def _cost(id_keys, ood_keys, low, high, limit, price, ood_share):
+    """The expected cost along the axis, at ``limit``, at the threshold that accepts 95 % of ID, and at its minimum."""
+
+    def cost(key):
+        accepted, rejected = _count_at_least(ood_keys, key), len(id_keys) - _count_at_least(id_keys, key)
+        return float(price * ood_share * (accepted / len(ood_keys)) + (1 - ood_share) * (rejected / len(id_keys)))
+
+    usual = threshold_for(id_keys, ood_keys, "id", 0.95)
+    best = metrics.expected_cost(id_keys, ood_keys, price, ood_share)
+    return {
+        "curve": [cost(low + (high - low) * k / COSTS) for k in range(COSTS + 1)],
+        "here": cost(limit),
+        "usual": {"key": usual, "cost": cost(usual)},
+        "best": {"key": None if np.isinf(best["threshold"]) else best["threshold"], "cost": best["cost"]},
+    }
 
 
 def _pick(data, logits, state, name, keys, edges):
@@ -147,15 +168,16 @@ def compute(state: dict, data: Data) -> dict:
     ----------
     state : dict
         run, score, temperature, ood, epoch, threshold (in units of the score; None: follows ``target``), positive,
-        target (0 to 1), bin (the opened bar, or None). Scores are those of logits / temperature.
+        target (0 to 1), bin (the opened bar, or None), price and ood_share (see ``metrics.expected_cost``). Scores are
+        those of logits / temperature.
     data : Data
 
     Returns
     -------
     dict
-        low, high (the axis), peak, counts {id, ood} (BINS bars each), sizes, accepted (ID and OOD images at or above
-        the threshold), threshold, metrics (auroc, aupr_in, aupr_out, and fpr95 of ``positive``), curve, norms,
-        accuracy, picked. It can be sent as JSON.
+        low, high (ends of the axis, which is one of keys), peak, counts {id, ood} (BINS bars each), sizes, limit and
+        threshold (the same as a key and as a score), accepted (ID and OOD images at or above it), metrics (auroc,
+        aupr_in, aupr_out, and fpr95 of ``positive``), curve, cost, norms, accuracy, picked. It can be sent as JSON.
 
     Examples
     --------
@@ -163,15 +185,14 @@ def compute(state: dict, data: Data) -> dict:
     >>> logits = {"ID": [to_float16(np.eye(2), "ID")], "far": [to_float16(np.zeros((2, 2)), "OOD")]}
     >>> data = Data([Track("net", "msp", [0], logits)], id_name="ID", ood_names=["far"], classes=["a", "b"])
     >>> state = {"run": "net", "score": "msp", "temperature": 1.0, "ood": "far", "epoch": 0, "threshold": None,
-    ...          "positive": "id", "target": 0.95, "bin": None}
+    ...          "positive": "id", "target": 0.95, "bin": None, "price": 1.0, "ood_share": 0.5}
     >>> compute(state, data)["metrics"]["auroc"]
     1.0
     """
     score, temperature, positive = state["score"], state["temperature"], state["positive"]
     track, names, pair = data.track(state["run"]), (data.id_name, state["ood"]), current_logits(state, data)
-    extremes = find_extremes(track, names)
-    low, high = axis_range(score, len(data.classes), temperature, extremes)
-    edges = bin_edges(score, low, high)
+    low, high = axis_range(track, names, score, temperature)
+    edges = bin_edges(low, high)
     keys = [sort_key(z, score, temperature) for z in pair]
     ascending = [np.sort(k) for k in keys]
     final = [_histogram(sort_key(track.logits[name][-1], score, temperature), edges) for name in names]
@@ -181,7 +202,8 @@ def compute(state: dict, data: Data) -> dict:
         threshold = float(to_score(score, limit))
     else:
         limit = from_score(score, threshold)
-    steps = [extremes["norm"] * (k + 1) / (BINS // 2) for k in range(BINS // 2 - 1)]
+    longest = float(max(_norms(z).max() for name in names for z in track.logits[name])) or 1.0  # over all epochs
+    steps = [longest * (k + 1) / (BINS // 2) for k in range(BINS // 2 - 1)]
     result = metrics.detection(*keys, positive)
     return {
         "low": low,
@@ -191,10 +213,11 @@ def compute(state: dict, data: Data) -> dict:
         "sizes": [len(k) for k in keys],
         "accepted": [int(_count_at_least(k, limit)) for k in ascending],
         "threshold": threshold,
+        "limit": float(np.clip(limit, -1e9, 1e9)),
         "metrics": {name: result[name] for name in ("auroc", "aupr_in", "aupr_out", "fpr95")},
         "curve": _curve(*ascending),
-        "norms": {side: _histogram(_norms(z), steps) for side, z in zip(("id", "ood"), pair)}
-        | {"high": extremes["norm"]},
+        "cost": _cost(*ascending, low, high, limit, state["price"], state["ood_share"]),
+        "norms": {side: _histogram(_norms(z), steps) for side, z in zip(("id", "ood"), pair)} | {"high": longest},
         "accuracy": None if data.labels is None else metrics.accuracy(pair[0], data.labels[: len(pair[0])]),
         "picked": None
         if state["bin"] is None

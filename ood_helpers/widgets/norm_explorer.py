@@ -19,7 +19,8 @@ class NormExplorer(Widget):
     """One logit vector: its norm and direction can be moved, softmax, loss and gradient respond.
 
     The state consists of traits that can be read and set: ``loss``, ``norm``, ``angle`` (degrees from the direction
-    that favours the class ``target`` alone), ``temperature`` (tau of LogitNorm, T of MELN), ``margin`` (of MELN).
+    that favours the class ``target`` alone), ``temperature`` (tau of LogitNorm, T of MELN), ``margin`` (of MELN),
+    ``guess`` (whether it opens covered: guess, then look).
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class NormExplorer(Widget):
 
     title, page, module, renderer = "Norm explorer", "norm", "norm_explorer", "renderNormExplorer"
     _esm = pages.widget_module(module, renderer)
-    state = ("loss", "norm", "angle", "temperature", "margin")
+    state = ("loss", "norm", "angle", "temperature", "margin", "guess")
     choices: ClassVar = {"loss": LOSSES}
 
     loss = t.Unicode("softmax").tag(sync=True)
@@ -50,6 +51,7 @@ class NormExplorer(Widget):
     angle = t.Float(0.0, min=0.0, max=180.0).tag(sync=True)
     temperature = t.Float(0.3, min=0.02, max=2.0).tag(sync=True)
     margin = t.Float(0.1, min=0.0, max=5.0).tag(sync=True)
+    guess = t.Bool(False).tag(sync=True)
 
     def __init__(self, logits=(4.0, 2.0, 1.0, -1.0, -2.0), target: int = 0, classes=None, **state):
         z = np.asarray(logits, np.float64)

@@ -60,10 +60,9 @@ def _choose_images(data: Data, name: str, count: int) -> np.ndarray:
     """Indices of ``count`` images of a set: some of every bar of the histogram first, for each of the networks."""
     priority = np.full(len(data.tracks[0].logits[name][-1]), np.inf)
     for track in data.tracks:
-        extremes = explorer_state.find_extremes(track, (data.id_name, *data.ood_names))
-        low, high = explorer_state.axis_range(track.score, len(data.classes), 1.0, extremes)
+        low, high = explorer_state.axis_range(track, (data.id_name, *data.ood_names), track.score)
         keys = explorer_state.sort_key(track.logits[name][-1], track.score, 1.0)
-        bins = np.searchsorted(explorer_state.bin_edges(track.score, low, high), keys, "right")
+        bins = np.searchsorted(explorer_state.bin_edges(low, high), keys, "right")
         order = np.argsort(bins, kind="stable")
         place_in_bin = np.arange(len(bins)) - np.searchsorted(bins[order], bins[order])
         priority[order] = np.minimum(priority[order], place_in_bin)
@@ -135,17 +134,28 @@ def document(title: str, body: str, style: str, policy: str, kind: str) -> str:
 """
 
 
-def page(widgets, title: str) -> str:
+def _entry(widget) -> dict:
+    """What a widget's script needs without a kernel: the state, constants, and optionally buffers and sprites."""
+    return {"traits": widget.current()} | widget.for_page()
+
+
+def module(widget) -> str:
+    """A JavaScript module with the widget and its data, whose default export has the ``render`` of anywidget."""
+    style = json.dumps((STATIC / "widgets.css").read_text(encoding="utf-8"))
+    arguments = f"{json.dumps(_entry(widget))}, {style}, {widget.renderer}"
+    return bundle("model", widget.module) + f"export default standalone({arguments});\n"
+
+
+def page(widgets, title: str, paths: dict) -> str:
     """The HTML of some widgets. Names enter it as JSON and are displayed as text; the policy forbids any request."""
     entries = [
-        {
-            "renderer": widget.renderer,
-            "traits": widget.current(),
-            "links": [[widgets.index(other), name] for other, name in widget.links if other in widgets],
-        }
-        | widget.for_page()
+        _entry(widget)
+        | {"renderer": widget.renderer}
+        | {"links": [[widgets.index(other), name] for other, name in widget.links if other in widgets]}
         for widget in widgets
     ]
+    if paths:
+        entries[0]["paths"] = paths
     renderers = ", ".join(dict.fromkeys(widget.renderer for widget in widgets))
     script = bundle(*(widget.module for widget in widgets), "page") + f"openPage({{ {renderers} }});\n"
     style = stylesheet()

@@ -11,7 +11,7 @@ from . import static_figures
 from .base import Widget
 from .explorer_data import BINS, Data, Track, to_float16
 from .explorer_state import compute
-from .formats import format_fixed, format_percent, format_score
+from .formats import format_percent, format_score
 
 SCORE_LABELS = {
     "msp": "MSP (top probability)",
@@ -32,7 +32,8 @@ class ScoreExplorer(Widget):
     The state consists of traits that can be read and set: ``run``, ``score``, ``temperature``, ``ood``, ``epoch``,
     ``threshold`` (in units of the score; None: follows ``target``), ``positive`` ("id" or "ood": the positive class of
     FPR95 and AUPR), ``target`` (fraction of the positive class that is classified rightly), ``log_scale``, ``bin`` (the
-    opened bar, 0 to 59, or None). A new run or score resets the threshold, which was in units of the old one.
+    opened bar, 0 to 59, or None), ``price`` and ``ood_share`` (see ``metrics.expected_cost``), ``guess`` (whether it
+    opens covered: guess, then look). A new run or score resets the threshold, which was in units of the old one.
 
     Parameters
     ----------
@@ -55,7 +56,10 @@ class ScoreExplorer(Widget):
 
     title, page, module, renderer = "Score explorer", "scores", "score_explorer", "renderScoreExplorer"
     _esm = pages.widget_module(module, renderer)
-    state = ("run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin")
+    state = (
+        *("run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin"),
+        *("price", "ood_share", "guess"),
+    )
 
     resets: ClassVar = {"run": ("threshold", "bin"), "score": ("threshold", "bin")}
 
@@ -69,6 +73,9 @@ class ScoreExplorer(Widget):
     target = t.Float(0.95, min=0.0, max=1.0).tag(sync=True)
     log_scale = t.Bool(False).tag(sync=True)
     bin = t.Int(None, allow_none=True, min=0, max=BINS - 1).tag(sync=True)
+    price = t.Float(1.0, min=1e-3, max=1e3).tag(sync=True)
+    ood_share = t.Float(0.5, min=0.0, max=1.0).tag(sync=True)
+    guess = t.Bool(False).tag(sync=True)
     logits = t.Bytes().tag(sync=True)
 
     def __init__(self, runs, *others, **state):
@@ -170,14 +177,15 @@ class ScoreExplorer(Widget):
         return {"constants": {"meta": meta}, "buffers": buffers, "sprites": sheets}
 
     def static(self):
-        return static_figures.score_explorer(self.current(), self.data, SCORE_LABELS[self.score], self.finding())
+        peak = max((each.summary["peak"] for each in self.row if isinstance(each, ScoreExplorer)), default=0)
+        return static_figures.score_explorer(self.current(), self.data, SCORE_LABELS[self.score], self.finding(), peak)
 
     def finding(self) -> str:
         view = self.summary
         id_share, ood_share = (format_percent(a / n) for a, n in zip(view["accepted"], view["sizes"]))
         return (
             f"{self.run}, {SCORE_LABELS[self.score]}: at threshold {format_score(view['threshold'])}, {id_share} of ID "
-            f"and {ood_share} of {self.ood} are accepted; AUROC {format_fixed(view['metrics']['auroc'])}, "
+            f"and {ood_share} of {self.ood} are accepted; AUROC {format_percent(view['metrics']['auroc'])}, "
             f"FPR95 ({self.positive.upper()} positive) {format_percent(view['metrics']['fpr95'])}."
         )
 
@@ -202,7 +210,9 @@ def _data_of_runs(runs):
     for run in runs:
         name = run.label if labels.count(run.label) == 1 else f"{run.label}, seed {run.config.seed}"
         logits = {key: run.logits[key] for key in ("test", *oods)}
-        tracks.append(_track(name, run.config.recipe.score, logits, run.snapshots))
+        track = _track(name, run.config.recipe.score, logits, run.snapshots)
+        track.loss, track.seed = run.label, f"seed {run.config.seed}"
+        tracks.append(track)
 
     def images_of(name):
         if name not in images:

@@ -42,8 +42,11 @@ def png(figure: Figure) -> bytes:
 
 
 @in_style
-def score_explorer(state: dict, data: Data, score_label: str, title: str) -> Figure:
-    """Histograms, ROC and precision-recall curve, with the threshold of the state on each."""
+def score_explorer(state: dict, data: Data, score_label: str, title: str, peak: float = 0.0) -> Figure:
+    """Histograms, ROC and precision-recall curve, with the threshold of the state on each.
+
+    ``peak`` is the least share that the histogram's axis holds, for explorers beside each other.
+    """
     figure = Figure(figsize=(9.5, 3.0), layout="constrained")
     histogram, roc, pr = figure.subplots(1, 3, width_ratios=(2.2, 1, 1))
     view, positive = explorer_state.compute(state, data), state["positive"]
@@ -51,11 +54,15 @@ def score_explorer(state: dict, data: Data, score_label: str, title: str) -> Fig
         explorer_state.sort_key(z, state["score"], state["temperature"])
         for z in explorer_state.current_logits(state, data)
     ]
-    id_scores, ood_scores = (explorer_state.to_score(state["score"], k) for k in keys)
     limits = view["low"], view["high"]
-    plots.histogram(histogram, id_scores, {state["ood"]: ood_scores}, view["threshold"], BINS, score_label, limits)
+    plots.histogram(histogram, keys[0], {state["ood"]: keys[1]}, view["limit"], BINS, score_label, limits)
+    if state["score"] == "msp":  # on a logit axis
+        ticks = explorer_state.probability_ticks(*limits)
+        histogram.set_xticks(*zip(*ticks) if ticks else ([], []))
+        histogram.set(xlabel=f"{score_label}, logit axis", xlim=limits)
+    histogram.set_ylim(0, min(1, 1.12 * max(view["peak"], peak)))
     if state["log_scale"]:
-        histogram.set(yscale="log", ylim=(None, 1))
+        histogram.set(yscale="log", ylim=(0.5 / max(view["sizes"]), 1))
     accepted, sizes = np.array(view["accepted"]), np.array(view["sizes"])
     true_positives, false_positives = accepted if positive == "id" else (sizes - accepted)[::-1]
     n_positive, n_negative = sizes if positive == "id" else sizes[::-1]

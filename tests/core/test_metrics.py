@@ -273,3 +273,22 @@ def test_the_threshold_is_the_one_behind_fpr95(seed, n):
 def test_bad_thresholds_and_temperatures_get_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_expected_cost_is_the_mean_cost_of_the_images():
+    rng = np.random.default_rng(0)
+    id_scores, ood_scores = rng.integers(0, 9, 40) + 2.0, rng.integers(0, 9, 25).astype(float)
+    for price, share in ((1.0, 0.5), (20.0, 0.1), (0.0, 0.3), (3.0, 1.0)):
+        result = metrics.expected_cost(id_scores, ood_scores, price, share)
+        costs = [
+            np.mean([(1 - share) * (s < t) for s in id_scores])
+            + np.mean([price * share * (s >= t) for s in ood_scores])
+            for t in result["thresholds"]
+        ]
+        np.testing.assert_allclose(result["costs"], costs)
+        assert result["cost"] == pytest.approx(min(costs)) and result["threshold"] in result["thresholds"]
+    assert metrics.expected_cost(id_scores, ood_scores, 0.0)["cost"] == 0  # accepting everything is free
+    assert metrics.expected_cost([1.0], [2.0], 100.0)["threshold"] == np.inf  # reject everything
+    for price, share in ((-1, 0.5), (1, 1.5), (np.nan, 0.5)):
+        with pytest.raises(ValueError, match=r"price must be at least 0 and ood_share in \[0, 1\]"):
+            metrics.expected_cost(id_scores, ood_scores, price, share)

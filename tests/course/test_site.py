@@ -175,7 +175,7 @@ z = np.random.default_rng(0).normal(size=(40, 3))""",
 ax.plot([1, 2, 3], label="norm")
 save_figure(fig, "norms")
 print("from 1 to 3")""",
-    'display(NormExplorer(norm=3.0, loss="logitnorm"))',
+    'display(NormExplorer(norm=3.0, loss="logitnorm", steps=[("Make it longer.", {"norm": 9.0}, "dial")]))',
     "display(SideBySide(*(ScoreExplorer.from_logits(z, z / 2, name=name) for name in ('IsoMax', 'MELN'))))",
     'pandas.DataFrame({"FPR95": [12.5]})',
 )
@@ -200,7 +200,8 @@ def test_an_executed_notebook_becomes_a_page_with_its_figure_its_explorers_and_i
     assert "<figcaption>from 1 to 3</figcaption>" in text and "12.5" in text and "dataframe" in text
     states = [dict(parse_qsl(frame["src"].partition("#")[2])) for frame in page.of("iframe")]
     assert [frame["src"].partition("#")[0] for frame in page.of("iframe")] == ["norm.html", "scores_pair.html"]
-    assert (states[0]["loss"], states[0]["norm"]) == ("logitnorm", "3.0")
+    assert (states[0]["loss"], states[0]["norm"], states[0]["path"]) == ("logitnorm", "9.0", "path1")
+    assert '"paths": {"path1": [{"sentence": "Make it longer."' in (tmp_path / "site/norm.html").read_text()
     assert (states[1]["run"], states[1]["1.score"], states[1]["log_scale"]) == ("IsoMax, seed 0", "msp", "false")
 
 
@@ -267,6 +268,8 @@ def test_an_embedded_explorer_is_alive_and_keeps_its_state_in_its_address(visit,
     inside.locator("dd:not(:empty)").first.wait_for()
     state = html.unescape(frame.get_attribute("src")).partition("#")[2]
     assert inside.locator("[data-key=ood]").first.input_value() == re.search("ood=(\\w+)", state)[1]
+    content = inside.locator("main").evaluate("(node) => Math.ceil(node.getBoundingClientRect().height)")
+    page.wait_for_function("(high) => document.querySelector('iframe').clientHeight === high", arg=content)
     before = inside.locator("[data-key=fpr95]").first.text_content()
     inside.locator("[data-key=score]").first.select_option("entropy")
     inside.locator("[data-key=ood]").first.select_option("noise")

@@ -26,7 +26,7 @@ def test_a_saved_notebook_shows_a_picture_and_no_html():
     data = mime_bundle(ScoreExplorer.from_logits(np.eye(3), np.zeros((4, 3))))
     assert "application/vnd.jupyter.widget-view+json" in data and "text/html" not in data
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG") and len(data["image/png"]) < 100_000
-    assert "AUROC 1.000" in data["text/plain"]
+    assert "AUROC 100.0 %" in data["text/plain"]
 
 
 def test_a_saved_notebook_contains_the_state_as_json():
@@ -69,3 +69,10 @@ def test_a_change_from_the_browser_is_not_sent_back_to_it():
     assert a.norm == 3.0 and b.norm != 3.0
     a.norm = 4.0
     assert b.norm == 4.0
+
+
+def test_a_saved_notebook_contains_the_guided_path():
+    widget = NormExplorer(steps=[("Longer.", {"norm": 9.0}), ("Shorter.", {"norm": 2.0}, "dial")])
+    saved = json.loads(json.dumps(mime_bundle(widget)[STATE_MIME]))
+    assert saved["steps"][1] == {"sentence": "Shorter.", "parts": ["dial"], "state": {"norm": 2.0}}
+    assert "steps" not in NormExplorer().saved_state()

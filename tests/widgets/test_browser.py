@@ -10,6 +10,8 @@ from explorers import make_explorer
 
 from ood_helpers.course import html
 from ood_helpers.widgets import NormExplorer, Playground, link
+from ood_helpers.widgets.explorer_state import from_score
+from ood_helpers.widgets.formats import format_percent
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>$x^$"
 
@@ -67,10 +69,10 @@ def test_readouts_equal_python(visit):
             setattr(explorer, name, value)
         open_state(page, explorer)
         view = explorer.summary
-        assert text(page, "auroc") == f"{view['metrics']['auroc']:.4f}"
-        assert text(page, "aupr") == f"{view['metrics']['aupr_in' if explorer.positive == 'id' else 'aupr_out']:.4f}"
-        assert abs(float(text(page, "fpr95")[:-2]) - 100 * view["metrics"]["fpr95"]) < 0.00501
-        assert abs(float(text(page, "accuracy")[:-2]) - 100 * view["accuracy"]) < 0.00501
+        shown = view["metrics"] | {"accuracy": view["accuracy"]}
+        shown["aupr"] = shown["aupr_in" if explorer.positive == "id" else "aupr_out"]
+        for key in ("auroc", "aupr", "fpr95", "accuracy"):
+            assert text(page, key) == format_percent(shown[key]), key
         cells = [int(text(page, key).split("%")[1]) for key in ("id_in", "id_out", "ood_in", "ood_out")]
         (a, b), (n, m) = view["accepted"], view["sizes"]
         assert cells == [a, n - a, b, m - b], change
@@ -137,19 +139,26 @@ def test_an_address_restores_the_state_and_a_bad_one_is_ignored(visit):
     bad = visit(
         explorer, address="#score=mps&temperature=-1&bin=1e9&epoch=%22x%22&run=<b>&__proto__=1&7.score=msp&target="
     )
-    assert text(bad, "auroc") == f"{explorer.summary['metrics']['auroc']:.4f}"
-    assert bad.locator(".ood-sliders output").all_text_contents()[1:] == ["95.0 %", "1.000", "9", "none"]
+    assert text(bad, "auroc") == format_percent(explorer.summary["metrics"]["auroc"])
+    assert bad.locator(".ood-desk output").all_text_contents()[1:] == ["95.0 %", "1.000", "9", "none"]
 
 
-def test_a_clicked_bar_shows_its_images(visit):
+def place_of(page, share):
+    """Where a share of the histogram's axis is on the page."""
+    box = page.locator("canvas[data-key=scores]").bounding_box()
+    return box["x"] + 52 + (box["width"] - 66) * share, box["y"] + 60
+
+
+@pytest.mark.parametrize("away", [8.5, 0])  # bars from the threshold, which lies on the bar at 0
+def test_a_clicked_bar_shows_its_images(visit, away):
     explorer = make_explorer(images=True)
-    explorer.bin = 57
-    picked = explorer.summary["picked"]
+    view = explorer.summary
+    explorer.bin = int((view["limit"] - view["low"]) / (view["high"] - view["low"]) * 60 + away)
+    picked, share = explorer.summary["picked"], (explorer.bin + 0.5) / 60
     assert min(len(part["items"]) for part in picked) > 1
     explorer.bin = None
     page = visit(explorer)
-    box = page.locator("canvas[data-key=scores]").bounding_box()
-    page.mouse.click(box["x"] + 52 + (box["width"] - 66) * 57.5 / 60, box["y"] + 60)
+    page.mouse.click(*place_of(page, share))
     page.wait_for_selector("figure canvas[height='8']")
     for part in picked:
         frames = page.locator(f"figure[data-set='{part['set']}']")
@@ -163,21 +172,21 @@ def test_a_clicked_bar_shows_its_images(visit):
         first = part["items"][0]
         caption = frames.first.text_content()
         assert f"{first['score']:.3f}" in caption and explorer.data.classes[first["prediction"]] in caption
-    page.mouse.click(box["x"] + 52 + (box["width"] - 66) * 57.5 / 60, box["y"] + 60)  # again: closed
+    page.mouse.click(*place_of(page, share))  # again: closed
     page.wait_for_selector("figure", state="detached")
 
 
 def test_the_threshold_line_can_be_dragged(visit):
     explorer = make_explorer()
     page = visit(explorer)
-    box, view = page.locator("canvas[data-key=scores]").bounding_box(), explorer.summary
+    view = explorer.summary
 
-    def place(value):
-        return box["x"] + 52 + (box["width"] - 66) * (value - view["low"]) / (view["high"] - view["low"])
+    def place(key):
+        return place_of(page, (key - view["low"]) / (view["high"] - view["low"]))
 
-    page.mouse.move(place(view["threshold"]), box["y"] + 100)
+    page.mouse.move(*place(view["limit"]))
     page.mouse.down()
-    page.mouse.move(place(0.8), box["y"] + 120, steps=4)
+    page.mouse.move(*place(from_score("msp", 0.8)), steps=4)
     page.mouse.up()
     explorer.threshold = float(re.search(r"threshold=([\d.]+)", address(page))[1])
     assert abs(explorer.threshold - 0.8) < 0.005

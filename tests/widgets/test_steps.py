@@ -86,3 +86,17 @@ def test_every_part_that_the_readme_names_is_in_its_widget(visit):
             page.evaluate(f"location.hash = '#step={k}'")
             page.wait_for_function("(k) => document.querySelector('[aria-current=step]').textContent == k + 1", arg=k)
             assert part in lit(page), part
+
+
+def test_a_page_has_paths_that_its_address_chooses(visit, tmp_path):
+    path = NormExplorer(steps=[("Longer.", {"norm": 9.0}), ("Shorter.", {"norm": 2.0}, "dial")]).saved_state()["steps"]
+    NormExplorer().to_html(tmp_path / "page.html", paths={"two": path})
+    page = visit(NormExplorer())
+    assert page.locator("[aria-live][data-key=step]").count() == 0
+    page.goto((tmp_path / "page.html").as_uri() + "#path=two&step=1")
+    page.wait_for_selector("dd:not(:empty)")
+    assert page.locator("[aria-live][data-key=step]").text_content() == "2 of 2. Shorter."
+    assert page.locator("label:has([data-key=norm]) output").text_content() == "2.0"
+    page.locator("[data-key=back]").click()
+    page.wait_for_timeout(320)
+    assert page.evaluate("location.hash") == "#path=two&norm=9"

@@ -4,6 +4,8 @@
 // Keys are rounded to multiples of 1 / GRID: rows with the same logits in another order differ in the last bit, and
 // must tie.
 const GRID = 2 ** 36;
+const BOUNDED = ["msp", "entropy"];
+const COSTS = 120; // intervals of the cost curve
 
 const quantize = (x) => Math.floor(x * GRID + 0.5) / GRID;
 
@@ -92,7 +94,7 @@ export function sortKeys(logits, C, score, T) {
   return out;
 }
 
-export const toScore = (score, key) => (score === "msp" ? quantize(1 / (1 + Math.exp(-key))) : key);
+export const toScore = (score, key) => (score === "msp" ? 1 / (1 + Math.exp(-key)) : key);
 
 export function fromScore(score, value) {
   if (score !== "msp") return value;
@@ -100,53 +102,29 @@ export function fromScore(score, value) {
   return value >= 1 ? Infinity : Math.log(value / (1 - value));
 }
 
-/** [low, high] of a score's axis: bounds over all epochs, so that the axis does not move with the epoch. */
-export function axisRange(score, C, T, { maxLow, maxHigh, meanLow, sumLow, sumHigh }) {
-  const width = Math.log(C);
-  const ranges = {
-    msp: [1 / C, 1],
-    energy: [Math.max(maxLow, meanLow + T * width), maxHigh + T * width],
-    entropy: [-width, 0],
-    mmls: [sumLow / T, sumHigh / T],
-    mmles: [sumLow / T - width, sumHigh / T],
-    mmleps: [sumLow / T - width + 1 / C, sumHigh / T + 1],
-  };
-  const [low, high] = ranges[score] ?? [maxLow / T, maxHigh / T];
+/**
+ * [low, high] of the axis for keys of some sets over their epochs: those of the last epoch, extended by earlier ones by
+ * a quarter of its range at most.
+ */
+function axisRange(sets) {
+  const least = (arrays) => arrays.reduce((low, keys) => keys.reduce((a, b) => Math.min(a, b), low), Infinity);
+  const most = (arrays) => arrays.reduce((high, keys) => keys.reduce((a, b) => Math.max(a, b), high), -Infinity);
+  const last = sets.map((epochs) => epochs[epochs.length - 1]);
+  const room = (most(last) - least(last)) / 4;
+  const low = Math.max(least(last) - room, least(sets.flat()));
+  const high = Math.min(most(last) + room, most(sets.flat()));
   return high > low ? [low, high] : [low - 0.5, high + 0.5];
 }
 
-/** Least and largest values, over all epochs of some sets, of max z, of mean z, of their sum, and of the norm. */
-function findExtremes(data, run, sets) {
-  const C = data.classes.length;
-  let [maxLow, maxHigh, meanLow, sumLow, sumHigh, norm] = [Infinity, -Infinity, Infinity, Infinity, -Infinity, 0];
-  for (const set of sets) {
-    data.runs[run].sets[set].forEach((_, epoch) => {
-      const logits = logitsOf(data, run, set, epoch);
-      for (let from = 0; from < logits.length; from += C) {
-        let best = -Infinity;
-        let sum = 0;
-        let square = 0;
-        for (let c = from; c < from + C; c++) {
-          best = Math.max(best, logits[c]);
-          sum += logits[c];
-          square += logits[c] * logits[c];
-        }
-        const mean = sum / C;
-        maxLow = Math.min(maxLow, best);
-        maxHigh = Math.max(maxHigh, best);
-        meanLow = Math.min(meanLow, mean);
-        sumLow = Math.min(sumLow, best + mean);
-        sumHigh = Math.max(sumHigh, best + mean);
-        norm = Math.max(norm, Math.sqrt(square));
-      }
-    });
-  }
-  return { maxLow, maxHigh, meanLow, sumLow, sumHigh, norm: norm || 1 };
-}
-
 /** The keys between the bars; the first and the last bar also hold what lies outside the axis. */
-const binEdges = (score, low, high, bins) =>
-  Array.from({ length: bins - 1 }, (_, k) => fromScore(score, low + ((high - low) * (k + 1)) / bins));
+const binEdges = (low, high, bins) => Array.from({ length: bins - 1 }, (_, k) => low + ((high - low) * (k + 1)) / bins);
+
+/** Ticks of the axis of MSP, which is one of log-odds: [[key, probability as text], ...]. */
+export function probabilityTicks(low, high) {
+  const ticks = [0.01, 0.1, 0.2, 0.5, 0.9, 0.99, 0.999, 0.9999].map((p) => [Math.log(p / (1 - p)), String(p)]);
+  for (let k = 6; k < 17; k += 2) ticks.push([k * Math.LN10, `1−1e−${k}`]);
+  return ticks.filter(([key]) => key >= low && key <= high);
+}
 
 /** How many entries of an ascending array are at least `value`. */
 export function countAtLeast(ascending, value) {
@@ -207,6 +185,47 @@ function curveOf(id, ood, points = 100) {
   return [[0, 0], ...at.map((value) => [countAtLeast(id, value), countAtLeast(ood, value)])];
 }
 
+/**
+ * The expected cost along the axis, at `limit`, at the threshold that accepts 95 % of ID, and at its minimum; a null key
+ * rejects everything. A rejected ID image costs 1, an accepted OOD image `price`.
+ */
+function costOf(id, ood, { low, high }, limit, { price, ood_share }) {
+  const [n, m] = [id.length, ood.length];
+  const costAt = (a, b) => price * ood_share * (b / m) + (1 - ood_share) * ((n - a) / n); // a, b images are accepted
+  const cost = (key) => costAt(countAtLeast(id, key), countAtLeast(ood, key));
+  const best = { key: null, cost: costAt(0, 0) };
+  for (let [i, j] = [n, m]; i || j;) {
+    const key = Math.max(i ? id[i - 1] : -Infinity, j ? ood[j - 1] : -Infinity);
+    while (i && id[i - 1] === key) i--;
+    while (j && ood[j - 1] === key) j--;
+    const value = costAt(n - i, m - j);
+    if (value <= best.cost) Object.assign(best, { key, cost: value });
+  }
+  const usual = thresholdFor(id, ood, "id", 0.95);
+  return {
+    curve: Array.from({ length: COSTS + 1 }, (_, k) => cost(low + ((high - low) * k) / COSTS)),
+    here: cost(limit),
+    usual: { key: usual, cost: cost(usual) },
+    best,
+  };
+}
+
+function longestNorm(data, run, sets) {
+  const C = data.classes.length;
+  let longest = 0;
+  for (const set of sets) {
+    data.runs[run].sets[set].forEach((_, epoch) => {
+      const logits = logitsOf(data, run, set, epoch);
+      for (let from = 0; from < logits.length; from += C) {
+        let square = 0;
+        for (let c = from; c < from + C; c++) square += logits[c] * logits[c];
+        longest = Math.max(longest, square);
+      }
+    });
+  }
+  return Math.sqrt(longest) || 1;
+}
+
 function normHistogram(data, run, set, epoch, high) {
   return cached(data, `norm/${run}/${set}/${epoch}/${high}`, () => {
     const logits = logitsOf(data, run, set, epoch);
@@ -244,21 +263,25 @@ function prepare(state, data) {
 
   const C = data.classes.length;
   const pair = [data.id_name, ood];
-  const extremes = cached(data, `extremes/${run}/${ood}`, () => findExtremes(data, run, pair));
-  const [low, high] = axisRange(score, C, T, extremes);
-  const edges = binEdges(score, low, high, data.bins);
-  const keys = pair.map((set) => sortKeys(logitsOf(data, run, set, epoch), C, score, T));
+  const keysAt = (set, k, t = T) => sortKeys(logitsOf(data, run, set, k), C, score, t);
+  const keys = pair.map((set) => keysAt(set, epoch));
+  // One axis for all epochs. MSP and entropy, which have bounds, keep that of T = 1: at another temperature the bars
+  // move along it.
+  const t = BOUNDED.includes(score) ? 1 : T;
+  const [low, high] = cached(data, `range/${[run, ood, score, t].join("/")}`, () => {
+    const keysOf = (set, side, k) => (k === epoch && t === T ? keys[side] : keysAt(set, k, t));
+    return axisRange(pair.map((set, side) => sets[set].map((_, k) => keysOf(set, side, k))));
+  });
+  const edges = binEdges(low, high, data.bins);
   const ascending = keys.map((k) => k.slice().sort());
   const counts = ascending.map((k) => histogram(k, edges));
   // The peak is that of the last epoch: one height for all epochs.
   const peak = cached(data, `peak/${[run, ood, score, T].join("/")}`, () => {
-    const final =
-      epoch === last
-        ? counts
-        : pair.map((set) => histogram(sortKeys(logitsOf(data, run, set, last), C, score, T).sort(), edges));
+    const final = epoch === last ? counts : pair.map((set) => histogram(keysAt(set, last).sort(), edges));
     return Math.max(...final.map((c, k) => Math.max(...c) / sets[pair[k]][last][1]));
   });
-  const norms = pair.map((set) => normHistogram(data, run, set, epoch, extremes.norm));
+  const longest = cached(data, `longest/${run}/${ood}`, () => longestNorm(data, run, pair));
+  const norms = pair.map((set) => normHistogram(data, run, set, epoch, longest));
   data.ready = {
     key,
     run,
@@ -274,7 +297,7 @@ function prepare(state, data) {
       counts: { id: counts[0], ood: counts[1] },
       sizes: keys.map((k) => k.length),
       curve: curveOf(...ascending),
-      norms: { id: norms[0], ood: norms[1], high: extremes.norm },
+      norms: { id: norms[0], ood: norms[1], high: longest },
       accuracy: accuracyOf(data, run, epoch),
     },
   };
@@ -335,6 +358,8 @@ export function compute(state, data) {
     ...ready.shown,
     accepted: ascending.map((keys) => countAtLeast(keys, limit)),
     threshold: state.threshold ?? toScore(state.score, limit),
+    limit: Math.min(Math.max(limit, -1e9), 1e9),
+    cost: costOf(...ascending, ready.shown, limit, state),
     metrics: { ...metrics, fpr95: metrics.fpr95[state.positive] },
     picked: state.bin === null ? null : [pick(state, data, ready, 0), pick(state, data, ready, 1)],
   };

@@ -1,4 +1,5 @@
 // The norm explorer's view: a dial with two handles, and the loss's response.
+import { guessPanel, percentQuestion, wordQuestion } from "./guess.js";
 import { lossOf, logitCompute, softmax, vectorAt } from "./logits.js";
 import {
   SHARE_TICKS,
@@ -36,6 +37,7 @@ export function renderNormExplorer({ model, el }) {
   const truth = `“${meta.classes[meta.target]}”`; // a digit in quotes is a name
   const labels = new Map(meta.losses);
   const reach = meta.allowed.norm.between[1];
+  let view = null;
   let dial = null; // its geometry
 
   const loss = choice("Loss", meta.losses, (name) => state.set({ loss: name }), "loss");
@@ -57,10 +59,29 @@ export function renderNormExplorer({ model, el }) {
   });
   const plots = canvases(["dial", "logits", "probabilities", "gradient"]);
   const sentence = sentenceBelow();
+  const directions = { "+": "longer", "−": "shorter", 0: "neither" };
+  const questions = [
+    percentQuestion(
+      () => `What probability does softmax give ${truth}?`,
+      () => view.probabilities[meta.target],
+      formatPercent,
+    ),
+    wordQuestion(
+      () => "Does a training step make the logits longer, shorter, or neither?",
+      ["longer", "shorter", "neither"],
+      () => directions[formatSigned(-view.radial)[0]],
+    ),
+  ];
+  const subject = () => {
+    const s = state.get();
+    return `${labels.get(s.loss)}, norm ${formatFixed(s.norm, 1)}, ${formatFixed(s.angle, 0)}° from ${truth}`;
+  };
+  const guess = guessPanel({ model, subject, questions, changed: state.later });
   const root = h(
     "section",
     { class: "ood-widget ood-norm", "aria-label": "Norm explorer" },
     h("div", { class: "ood-row" }, loss.node),
+    guess.node,
     numbers.list,
     h("div", { class: "ood-quarters" }, ...Object.values(plots)),
     h("div", { class: "ood-sliders" }, ...Object.values(sliders).map((control) => control.node)),
@@ -71,8 +92,11 @@ export function renderNormExplorer({ model, el }) {
   function draw() {
     if (!root.clientWidth) return; // not in the page yet; its size is watched
     const s = state.get();
-    const view = logitCompute(s, meta);
+    view = logitCompute(s, meta);
     const look = theme(root);
+    const covered = guess.covered();
+    root.classList.toggle("ood-covered", covered);
+    guess.show();
     loss.show(s.loss);
     for (const [key, control] of Object.entries(sliders)) control.show(s[key]);
     sliders.temperature.range.disabled = s.loss === "softmax";
@@ -86,7 +110,7 @@ export function renderNormExplorer({ model, el }) {
     const most = 1.15 * Math.max(1e-3, ...view.gradient.map(Math.abs));
     const step = view.gradient.map((g) => -g);
     drawBars("gradient", "Step −∂loss/∂z", step, [-most, most], look);
-    const words = describe(s, view);
+    const words = covered ? "Covered: guess before you look." : describe(s, view);
     plots.dial.setAttribute("aria-label", `The logit vector on a dial. ${words}`);
     sentence.show(words);
   }
@@ -113,7 +137,7 @@ export function renderNormExplorer({ model, el }) {
       const [r, turn] = [(norm / reach) * radius, (angle * Math.PI) / 180];
       return [x0 + r * Math.cos(turn), y0 - r * Math.sin(turn)];
     };
-    drawLoss(s, look, pen, x0, y0, radius);
+    if (!guess.covered()) drawLoss(s, look, pen, x0, y0, radius);
     pen.font = `11px ${look.font}`;
     Object.assign(pen, { strokeStyle: look.ink(0.3), lineWidth: 1 });
     for (const [norm, text] of ticks(0, reach, 4).slice(1)) {
@@ -134,7 +158,7 @@ export function renderNormExplorer({ model, el }) {
     dashed(pen, [3, 3], tip, knob);
     Object.assign(pen, { strokeStyle: look.id, lineWidth: 3, lineCap: "round" });
     line(pen, [x0, y0], tip);
-    drawStep(view, look, pen, tip);
+    if (!guess.covered()) drawStep(view, look, pen, tip);
     Object.assign(pen, { fillStyle: look.id, strokeStyle: look.paper, lineWidth: 2 });
     dot(pen, ...tip, 7);
     Object.assign(pen, { fillStyle: look.paper, strokeStyle: look.ink(1) });
@@ -237,5 +261,6 @@ export function renderNormExplorer({ model, el }) {
     state.stop();
     stopStyle();
     sentence.stop();
+    guess.stop();
   };
 }

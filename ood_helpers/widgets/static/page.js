@@ -1,7 +1,9 @@
-// A page without a kernel: each widget's view with a small stand-in for its model. The state is in the address.
+// A page without a kernel: each widget's view with the stand-in for its model. The state is in the address.
+import { createModel, isAllowed } from "./model.js";
 import { valuesAt, withSteps } from "./steps.js";
 import { h } from "./view.js";
 
+<<<<<<< HEAD
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 
 /** What anywidget's model offers, without a kernel; `changed(name, value)` is called after every change. */
@@ -66,6 +68,8 @@ function isAllowed(value, { among, between, none, matching }) {
   return typeof value === "number" && value >= between[0] && value <= between[1];
 }
 
+=======
+>>>>>>> 7e97c69 (Score explorer: a logit axis, one height beside each other, clicks on the threshold's bar, costs of mistakes; guess, then look; frames as high as their content; modules for other people's pages)
 function parse(text, example) {
   if (typeof example === "string") return text;
   try {
@@ -99,8 +103,27 @@ function readAddress(entries, models, url) {
   });
 }
 
-function writeAddress(entries, models) {
-  const parts = new URLSearchParams();
+/** Give the first widget the guided path that the address names. */
+function choosePath({ constants, traits, paths }, name) {
+  if (!Object.hasOwn(paths ?? {}, name)) return null;
+  const { meta } = constants;
+  meta.steps = paths[name];
+  meta.allowed.step = { among: meta.steps.map((_, k) => k) };
+  meta.state = [...new Set([...meta.state, "step"])];
+  traits.step = 0;
+  return name;
+}
+
+/** In another page's frame: report the height of the content, so that the frame can have it. */
+function reportHeight() {
+  document.body.classList.add("ood-framed");
+  const content = document.querySelector("main");
+  const report = () => parent.postMessage({ oodHeight: Math.ceil(content.getBoundingClientRect().height) }, "*");
+  new ResizeObserver(report).observe(content);
+}
+
+function writeAddress(entries, models, path) {
+  const parts = new URLSearchParams(path ? { path } : {});
   entries.forEach(({ traits }, k) => {
     for (const [name, first] of Object.entries(traits)) {
       const value = models[k].get(name);
@@ -114,6 +137,7 @@ function writeAddress(entries, models) {
 export function openPage(renderers) {
   const entries = JSON.parse(document.getElementById("ood-data").textContent);
   const place = document.getElementById("ood-widgets");
+  const path = choosePath(entries[0], new URLSearchParams(location.hash.slice(1)).get("path"));
   let timer = 0;
   const models = entries.map((entry, k) =>
     createModel(entry, (name, value) => {
@@ -124,16 +148,18 @@ export function openPage(renderers) {
         }),
       );
       clearTimeout(timer);
-      timer = setTimeout(writeAddress, 250, entries, models);
+      timer = setTimeout(writeAddress, 250, entries, models, path);
     }),
   );
+  if (path) for (const [name, value] of Object.entries(valuesAt(models[0], 0))) models[0].set(name, value);
   readAddress(entries, models, location.href);
   // The event's own address: the present one may have been rewritten since by writeAddress.
   addEventListener("hashchange", (event) => readAddress(entries, models, event.newURL));
+  place.classList.toggle("ood-many", entries.length > 1);
+  if (parent !== window) reportHeight();
   entries.forEach(({ renderer }, k) => {
     const el = h("div");
     place.append(el);
     withSteps(renderers[renderer])({ model: models[k], el });
   });
-  place.classList.toggle("ood-many", entries.length > 1);
 }

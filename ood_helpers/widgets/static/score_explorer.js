@@ -1,39 +1,39 @@
 // The score explorer's view: draws what core.js computes, and turns gestures into state.
-import { compute, nearestIndex, openData } from "./core.js";
+import { compute, nearestIndex, openData, toScore } from "./core.js";
+import { openGallery } from "./gallery.js";
+import { scoreGuess } from "./score_guess.js";
+import { drawCost, drawCurves, drawNorms, drawScores } from "./score_plots.js";
 import {
-  SHARE_TICKS,
-  axes,
-  bars,
   bind,
   canvases,
   choice,
-  dashed,
-  dot,
   formatFixed,
   formatPercent,
   formatScore,
   h,
-  line,
   linear,
   logarithmic,
   onRestyle,
   placeOn,
   readouts,
   sentenceBelow,
-  sheet,
   slider,
   theme,
-  ticks,
   toggle,
-  write,
 } from "./view.js";
 
-const DECADES = [1, 0.1, 0.01, 1e-3, 1e-4, 1e-5];
 const STEPS = 400; // of the threshold's slider
-const HINTS = {
-  images: "Click a bar to see its images. Drag the line to move the threshold.",
-  list: "Drag the line to move the threshold; click a bar to list its contents.",
-};
+const CONVENTIONS = { id: "OOD accepted when 95 % of ID is", ood: "ID rejected when 95 % of OOD is" };
+const WORDS = [
+  ["AUROC", "the probability that an ID image has a higher score than an OOD image; 50 % is chance"],
+  [
+    "FPR95",
+    "the share of one class that is misjudged at the threshold where 95 % of the positive class is judged rightly",
+  ],
+  ["AUPR", "the area under precision over recall: the average precision in finding the positive class"],
+  ["Threshold", "images with at least this score are accepted as ID, the others are rejected as OOD"],
+  ["Temperature", "logits are divided by it before the score is computed"],
+];
 
 export function renderScoreExplorer({ model, el }) {
   const meta = model.get("meta");
@@ -41,19 +41,31 @@ export function renderScoreExplorer({ model, el }) {
   const blob = model.get("logits"); // a DataView; its bytes are aligned for float16 only by luck
   const data = openData(meta, blob.buffer.slice(blob.byteOffset, blob.byteOffset + blob.byteLength));
   const state = bind(model, meta.state, draw);
-  const epochsOf = (s) => runs.find((r) => r.name === s.run).epochs;
+  const runOf = (s) => runs.find((r) => r.name === s.run) ?? runs[0];
+  const epochsOf = (s) => runOf(s).epochs;
   let view = null;
-  let geometry = null; // of the histogram: {left, width, at}
-  let picked = ""; // what the gallery shows
+  let geometry = null; // of the histogram: {left, width, at, base, top, tall}
 
-  // A value on the score's axis from a share of its width, and back; a bar's left edge.
-  const valueAt = (share) => view.low + (view.high - view.low) * share;
-  const shareAt = (value) => (value - view.low) / (view.high - view.low);
-  const edge = (k) => valueAt(k / bins);
+  // A key on the axis from a share of its width, and back; a bar's left edge.
+  const keyAt = (share) => view.low + (view.high - view.low) * share;
+  const shareAt = (key) => (key - view.low) / (view.high - view.low);
+  const scoreAt = (key) => toScore(state.get().score, key);
+  const edge = (k) => scoreAt(keyAt(k / bins));
 
   const named = (names) => names.map((name) => [name, name]);
+  const selectRun = (run) => state.set({ run, threshold: null, bin: null });
+  const losses = [...new Set(runs.map((run) => run.loss))];
+  const seedsOf = (s) => runs.filter((run) => run.loss === runOf(s).loss);
+  /** Another loss is shown with the same seed, if it has that. */
+  function selectLoss(loss) {
+    const { seed } = runOf(state.get());
+    const trained = runs.filter((run) => run.loss === loss);
+    selectRun((trained.find((run) => run.seed === seed) ?? trained[0]).name);
+  }
+  const several = runs.length > losses.length;
   const fields = {
-    run: choice("Loss", named(meta.allowed.run.among), (run) => state.set({ run, threshold: null, bin: null }), "run"),
+    ...(losses.length > 1 && { loss: choice("Loss", named(losses), selectLoss, several ? "loss" : "run") }),
+    ...(several && { run: choice("Trained with", named(runs.map((run) => run.name)), selectRun, "run") }),
     score: choice(
       "Score",
       meta.allowed.score.among.map((name) => [name, meta.scores[name]]),
@@ -61,9 +73,11 @@ export function renderScoreExplorer({ model, el }) {
       "score",
     ),
     ood: choice("OOD set", named(meta.ood_names), (ood) => state.set({ ood, bin: null }), "ood"),
+  };
+  const settings = {
     positive: choice(
-      "Positive class (FPR95)",
-      meta.allowed.positive.among.map((side) => [side, `${side.toUpperCase()} is positive`]),
+      "FPR95 is the share of",
+      meta.allowed.positive.among.map((side) => [side, CONVENTIONS[side]]),
       (positive) => state.set({ positive }),
       "positive",
     ),
@@ -72,8 +86,8 @@ export function renderScoreExplorer({ model, el }) {
   const sliders = {
     threshold: slider("Threshold", {
       steps: STEPS,
-      of: (p) => valueAt(p / STEPS),
-      at: (v) => shareAt(v) * STEPS,
+      of: (p) => scoreAt(keyAt(p / STEPS)),
+      at: () => shareAt(view.limit) * STEPS,
       text: formatScore,
       input: (threshold) => state.set({ threshold }),
       key: "threshold",
@@ -98,7 +112,7 @@ export function renderScoreExplorer({ model, el }) {
       input: (epoch) => state.set({ epoch, bin: null }),
       key: "epoch",
     }),
-    bin: slider("Bar to open", {
+    bin: slider(meta.has_images ? "Images of bar" : "Contents of bar", {
       steps: bins,
       of: (p) => (p ? p - 1 : null),
       at: (v) => (v === null ? 0 : v + 1),
@@ -107,26 +121,60 @@ export function renderScoreExplorer({ model, el }) {
       key: "bin",
     }),
   };
+  const priceText = (v) => formatFixed(v, v < 1 ? 2 : v < 10 ? 1 : 0);
+  const prices = {
+    price: slider("Accepted OOD costs", {
+      ...logarithmic(0.01, 100, 200),
+      text: (v) => `${priceText(v)} × a rejected ID`,
+      input: (price) => state.set({ price }),
+      key: "price",
+    }),
+    ood_share: slider("OOD expected", {
+      ...linear(0, 1, 100),
+      text: (v) => formatPercent(v, 0),
+      input: (ood_share) => state.set({ ood_share }),
+      key: "ood_share",
+    }),
+  };
 
   const numbers = readouts({ auroc: "AUROC", aupr: "", fpr95: "", ...(meta.labels && { accuracy: "ID accuracy" }) });
-  const plots = canvases(["scores", "roc", "pr", "norms"]);
+  const plots = canvases(["scores", "roc", "pr", "norms", "cost"]);
   const cells = ["id_in", "id_out", "ood_in", "ood_out"].map((key) => h("td", { "data-key": key }));
   const oodName = h("th", { scope: "row" });
   const runName = h("b");
   const oodKey = h("span");
-  const gallery = h("div", { class: "ood-gallery" });
+  const gallery = openGallery(model, meta);
   const sentence = sentenceBelow();
-  const { run, ...others } = fields;
-  const { epoch, ...always } = sliders;
+  const costWords = h("p", { class: "ood-hint" });
+  const costs = h(
+    "details",
+    { class: "ood-cost-panel" },
+    h("summary", {}, "What a mistake costs"),
+    plots.cost,
+    h("div", { class: "ood-sliders" }, ...Object.values(prices).map((control) => control.node)),
+    costWords,
+  );
+  const initial = state.get();
+  costs.open = initial.price !== 1 || initial.ood_share !== 0.5;
+  costs.addEventListener("toggle", state.later);
+  const guess = scoreGuess({
+    model,
+    meta,
+    state,
+    scale: { keyAt, shareAt, scoreAt },
+    current: () => view,
+    acceptedAt: (threshold) => compute({ ...state.get(), threshold, bin: null }, data).accepted[0],
+  });
   const root = h(
     "section",
     { class: "ood-widget ood-explorer", "aria-label": "Score explorer", tabindex: "-1" },
-    h("div", { class: "ood-row" }, ...Object.values(runs.length > 1 ? fields : others).map((field) => field.node)),
+    h("div", { class: "ood-row" }, ...Object.values(fields).map((field) => field.node)),
     numbers.list,
-    h("div", { class: "ood-stage" }, mainPanel(), plots.roc, plots.pr, plots.norms),
-    h("div", { class: "ood-desk" }, sliderPanel(), confusionTable()),
-    gallery,
+    guess.node,
+    h("div", { class: "ood-stage" }, mainPanel(), deskPanel(), plots.roc, plots.pr, plots.norms, confusionTable()),
+    gallery.node,
     ...sentence.nodes,
+    h("div", { class: "ood-more" }, costs, glossary()),
     ...(meta.note ? [h("p", { class: "ood-note" }, meta.note)] : []),
   );
   el.replaceChildren(root);
@@ -136,14 +184,20 @@ export function renderScoreExplorer({ model, el }) {
     return h("div", { class: "ood-main" }, h("div", { class: "ood-legend" }, runName, ...keys), plots.scores);
   }
 
-  function sliderPanel() {
+  function deskPanel() {
+    const { epoch, ...always } = sliders;
     const shown = runs.some((r) => r.epochs.length > 1) ? sliders : always;
-    return h("div", { class: "ood-sliders" }, ...Object.values(shown).map((control) => control.node));
+    return h(
+      "div",
+      { class: "ood-desk" },
+      h("div", { class: "ood-sliders" }, ...Object.values(shown).map((control) => control.node)),
+      h("div", { class: "ood-row" }, ...Object.values(settings).map((control) => control.node)),
+    );
   }
 
   function confusionTable() {
     const head = ["accepted", "rejected"].map((name) => h("th", { scope: "col" }, name));
-    return h(
+    const table = h(
       "table",
       { class: "ood-confusion" },
       h("caption", {}, "At the threshold"),
@@ -155,34 +209,65 @@ export function renderScoreExplorer({ model, el }) {
         h("tr", {}, oodName, cells[2], cells[3]),
       ),
     );
+    return h("div", { class: "ood-table" }, table);
+  }
+
+  function glossary() {
+    const items = WORDS.map(([word, meaning]) => h("p", {}, h("b", {}, `${word}: `), `${meaning}.`));
+    return h("details", { class: "ood-words" }, h("summary", {}, "What the numbers mean"), ...items);
   }
 
   function draw() {
     if (!root.clientWidth) return; // not in the page yet; its size is watched
     const s = state.get();
-    const look = theme(root);
     view = compute(s, data);
+    const look = theme(root);
     const shares = view.accepted.map((count, k) => count / view.sizes[k]);
+    const covered = guess.covered();
+    root.classList.toggle("ood-covered", covered);
+    guess.show();
     showControls(s);
     showNumbers(s, shares);
-    drawScores(s, look);
-    drawCurves(s, look);
-    drawNorms(look);
-    showPicked();
+    const shown = { s: covered ? { ...s, log_scale: false } : s, view, meta, look };
+    geometry = drawScores(plots.scores, { ...shown, peak: sharedPeak(), guess: guess.drawn() });
     const words =
       `${s.run}, ${meta.scores[s.score]}: at threshold ${formatScore(view.threshold)}, ` +
       `${formatPercent(shares[0])} of ID and ${formatPercent(shares[1])} of ${s.ood} are accepted; ` +
-      `AUROC ${formatFixed(view.metrics.auroc)}, ` +
+      `AUROC ${formatPercent(view.metrics.auroc)}, ` +
       `FPR95 (${s.positive.toUpperCase()} positive) ${formatPercent(view.metrics.fpr95)}.`;
-    plots.scores.setAttribute("aria-label", `Histogram of scores. ${words}`);
-    sentence.show(words);
+    const seen = covered ? `Covered: guess where the images of ${s.ood} lie.` : words;
+    plots.scores.setAttribute("aria-label", `Histogram of scores. ${seen}`);
+    sentence.show(seen);
+    if (covered) return;
+    drawCurves(plots, shown);
+    drawNorms(plots.norms, shown);
+    costWords.textContent = describeCosts(s);
+    drawCost(plots.cost, shown, `Expected cost over thresholds. ${costWords.textContent}`);
+    gallery.show(view.picked);
   }
 
+  /** Explorers beside each other have one height, that of the largest peak, so that their bars can be compared. */
+  function sharedPeak() {
+    const row = el.closest(".ood-many, .widget-hbox");
+    if (!row) return view.peak;
+    const others = [...row.querySelectorAll(".ood-explorer")].filter((other) => other !== root);
+    if (root.dataset.peak !== String(view.peak)) {
+      root.dataset.peak = view.peak;
+      for (const other of others) other.dispatchEvent(new CustomEvent("ood-peak"));
+    }
+    return Math.max(view.peak, ...others.map((other) => Number(other.dataset.peak ?? 0)));
+  }
+  root.addEventListener("ood-peak", state.later);
+
   function showControls(s) {
-    for (const [key, field] of Object.entries(fields)) field.show(s[key]);
+    fields.loss?.show(runOf(s).loss);
+    if (fields.run) fields.run.only(seedsOf(s).map((run) => [run.name, run.seed || "its only seed"]));
+    for (const key of ["run", "score", "ood"]) fields[key]?.show(s[key]);
+    for (const [key, control] of Object.entries(settings)) control.show(s[key]);
+    for (const [key, control] of Object.entries(prices)) control.show(s[key]);
     const epochs = epochsOf(s);
-    epoch.range.max = epochs.length - 1;
-    epoch.range.disabled = epochs.length < 2;
+    sliders.epoch.range.max = epochs.length - 1;
+    sliders.epoch.range.disabled = epochs.length < 2;
     const values = { ...s, epoch: epochs[nearestIndex(epochs, s.epoch)], threshold: view.threshold };
     for (const [key, control] of Object.entries(sliders)) control.show(values[key]);
     sliders.target.rename(s.positive === "id" ? "Target: ID accepted" : "Target: OOD rejected");
@@ -195,10 +280,10 @@ export function renderScoreExplorer({ model, el }) {
     const positive = s.positive.toUpperCase();
     numbers.aupr.term.textContent = `AUPR, ${positive} positive`;
     numbers.fpr95.term.textContent = `FPR95, ${positive} positive`;
-    numbers.auroc.value.textContent = formatFixed(metrics.auroc, 4);
-    numbers.aupr.value.textContent = formatFixed(s.positive === "id" ? metrics.aupr_in : metrics.aupr_out, 4);
-    numbers.fpr95.value.textContent = formatPercent(metrics.fpr95, 2);
-    if (numbers.accuracy) numbers.accuracy.value.textContent = formatPercent(view.accuracy, 2);
+    numbers.auroc.value.textContent = formatPercent(metrics.auroc);
+    numbers.aupr.value.textContent = formatPercent(s.positive === "id" ? metrics.aupr_in : metrics.aupr_out);
+    numbers.fpr95.value.textContent = formatPercent(metrics.fpr95);
+    if (numbers.accuracy) numbers.accuracy.value.textContent = formatPercent(view.accuracy);
     oodName.textContent = s.ood;
     shares.forEach((share, k) => {
       const percentage = Number((100 * share).toFixed(1)); // each row adds up to 100.0 %
@@ -212,194 +297,51 @@ export function renderScoreExplorer({ model, el }) {
     });
   }
 
-  function drawScores(s, look) {
-    const [pen, width, height] = sheet(plots.scores);
-    const { low, high, counts, sizes } = view;
-    const box = [52, 24, width - 66, height - 68];
-    const [left, ceiling, wide, tall] = box;
-    const base = ceiling + tall;
-    const top = s.log_scale ? 1 : Math.min(1, view.peak * 1.12);
-    const bottom = s.log_scale ? Math.min(0.5 / Math.max(...sizes), 1e-3) : 0;
-    const logTicks = () => DECADES.filter((v) => v >= bottom).map((v) => [v, `${+(v * 100).toPrecision(2)} %`]);
-    const axis = axes(pen, look, box, {
-      x: [low, high],
-      y: [bottom, top],
-      log: s.log_scale,
-      xTicks: ticks(low, high, width / 90),
-      xName: meta.scores[s.score],
-      yTicks: s.log_scale ? logTicks() : ticks(0, top * 100, 5).map(([v, text]) => [v / 100, `${text} %`]),
-      yName: "Share of each set",
-    });
-    const edges = Array.from({ length: bins + 1 }, (_, k) => edge(k));
-    const shares = [counts.id, counts.ood].map((c, k) => c.map((v) => v / sizes[k]));
-    bars(pen, look, axis, edges, ...shares, base);
-    for (let k = 0; k < bins; k++) {
-      const share = Math.max(shares[0][k], shares[1][k]);
-      if (share <= top * 1.001) continue;
-      const text = `▴ ${Math.round(100 * share)} %`; // a bar that leaves the picture
-      write(pen, text, axis.x(edge(k + 0.5)), ceiling + 14, look.ink(1), "center", "middle");
-    }
-    if (s.bin !== null) {
-      const [a, b] = [axis.x(edge(s.bin)), axis.x(edge(s.bin + 1))];
-      Object.assign(pen, { fillStyle: look.ink(0.1), strokeStyle: look.ink(0.8), lineWidth: 1 });
-      pen.fillRect(a, ceiling, b - a, tall);
-      pen.strokeRect(Math.round(a) + 0.5, ceiling + 0.5, Math.round(b - a), tall);
-    }
-    const at = Math.min(Math.max(axis.x(view.threshold), left), left + wide);
-    pen.fillStyle = look.ink(0.06);
-    pen.fillRect(left, ceiling, at - left, tall);
-    Object.assign(pen, { strokeStyle: look.ink(0.95), fillStyle: look.ink(0.95), lineWidth: 2 });
-    line(pen, [at, ceiling - 4], [at, base]);
-    pen.beginPath();
-    pen.roundRect(at - 5, base - 18, 10, 18, 3); // the grip
-    pen.fill();
-    pen.font = `11px ${look.font}`;
-    if (at - left > 62) write(pen, "◂ rejected", at - 7, ceiling - 6, look.ink(0.85), "right", "bottom");
-    if (left + wide - at > 62) write(pen, "accepted ▸", at + 7, ceiling - 6, look.ink(0.85), "left", "bottom");
-    geometry = { left, width: wide, at };
-  }
-
-  function drawCurves(s, look) {
-    const [n, m] = view.sizes;
-    const flip = s.positive === "ood";
-    const [positive, negative] = flip ? ["OOD", "ID"] : ["ID", "OOD"];
-    // Rates of the positive class, from how many ID and OOD images are accepted.
-    const ratesOf = ([a, b]) =>
-      flip
-        ? { tpr: 1 - b / m, fpr: 1 - a / n, precision: (m - b) / (n - a + m - b) }
-        : { tpr: a / n, fpr: b / m, precision: a / (a + b) };
-    const curve = view.curve.map(ratesOf);
-    if (flip) curve.reverse();
-    const here = ratesOf(view.accepted);
-    const defined = (rates) => Number.isFinite(rates.precision);
-    const byRecall = (rates) => [rates.tpr, rates.precision];
-    const ends = [
-      [0, 0],
-      [1, 1],
-    ];
-    const roc = [ends[0], ...curve.map((rates) => [rates.fpr, rates.tpr]), ends[1]];
-    drawCurve("roc", "ROC, %", `${negative} taken for ${positive}`, look, roc, [here.fpr, here.tpr], ends);
-    const pr = curve.filter((rates) => rates.tpr > 0).map(byRecall);
-    drawCurve("pr", "Precision, %", `Recall of ${positive}`, look, pr, defined(here) ? byRecall(here) : null);
-  }
-
-  function drawCurve(key, title, xName, look, points, point, diagonal = null) {
-    const [pen, width, height] = sheet(plots[key]);
-    const box = [32, 26, width - 44, height - 66];
-    const ranges = { x: [0, 1], y: [0, 1], xTicks: SHARE_TICKS, yTicks: SHARE_TICKS };
-    const axis = axes(pen, look, box, { ...ranges, title, xName });
-    const place = ([x, y]) => [axis.x(x), axis.y(y)];
-    if (diagonal) dashed(pen, [3, 3], ...diagonal.map(place));
-    Object.assign(pen, { strokeStyle: look.ink(0.9), lineWidth: 1.8, lineJoin: "round" });
-    line(pen, ...points.map(place));
-    if (!point) return;
-    Object.assign(pen, { fillStyle: look.paper, strokeStyle: look.ink(1), lineWidth: 2 });
-    dot(pen, ...place(point), 4.5);
-    const [x, y] = point.map((share) => formatPercent(share));
-    plots[key].setAttribute("aria-label", `${title}: at the threshold ${y} against ${x}`);
-  }
-
-  function drawNorms(look) {
-    const { id, ood, high } = view.norms;
-    const [pen, width, height] = sheet(plots.norms);
-    const box = [32, 26, width - 44, height - 66];
-    const shares = [id, ood].map((c, k) => c.map((v) => v / view.sizes[k]));
-    const axis = axes(pen, look, box, {
-      x: [0, high],
-      y: [0, Math.max(...shares.flat()) * 1.08],
-      xTicks: ticks(0, high, width / 60),
-      yTicks: [],
-      title: "Logit norm",
-      xName: "‖z‖ of the raw logits",
-    });
-    const edges = Array.from({ length: id.length + 1 }, (_, k) => (high * k) / id.length);
-    bars(pen, look, axis, edges, ...shares, box[1] + box[3]);
-    plots.norms.setAttribute("aria-label", "Histogram of the logit norms of both sets");
-  }
-
-  function showPicked() {
-    const key = JSON.stringify(view.picked && view.picked.map((p) => [p.set, p.items]));
-    if (key === picked) return;
-    picked = key;
-    if (!view.picked) {
-      gallery.replaceChildren(h("p", { class: "ood-hint" }, meta.has_images ? HINTS.images : HINTS.list));
-      return;
-    }
-    gallery.replaceChildren(...view.picked.map(shelf));
-    const sets = view.picked.map(({ set, items }) => [set, items.map((item) => item.index)]);
-    if (meta.has_images) model.send({ kind: "images", sets });
-  }
-
-  function shelf({ set, items, total }, side) {
-    const sampled = items.length < Math.min(meta.max_picked, total) ? "; this page contains a sample" : "";
-    const shown = items.length < total ? ` (${items.length || "none"} shown${sampled})` : "";
-    const title = `${side ? set : "ID"} in this bar: ${total}${shown}`;
-    const tiles = items.map((item) => tile(set, item));
-    return h(
-      "div",
-      { class: "ood-shelf" },
-      h("h4", {}, h("i", { class: side ? "ood-key-ood" : "ood-key-id" }), title),
-      h("div", { class: "ood-tiles" }, ...tiles),
+  function describeCosts(s) {
+    const { best, usual, here } = view.cost;
+    const where = best.key === null ? "by rejecting everything" : `at threshold ${formatScore(scoreAt(best.key))}`;
+    return (
+      `If an accepted OOD image costs ${priceText(s.price)} times a rejected ID image and ` +
+      `${formatPercent(s.ood_share, 0)} of all images are OOD, an image costs ${formatFixed(best.cost)} at least, ` +
+      `${where}; ${formatFixed(usual.cost)} at the threshold that accepts 95 % of ID; ${formatFixed(here)} at yours.`
     );
   }
 
-  function tile(set, { index, score, prediction, label }) {
-    const predicted = meta.classes[prediction];
-    const caption = [h("b", {}, formatScore(score)), h("span", { title: predicted }, `says ${predicted}`)];
-    const wrong = label !== null && label !== prediction;
-    if (label !== null) {
-      const truth = meta.classes[label];
-      caption.push(h("span", { title: truth }, wrong ? `is ${truth}` : "rightly"));
-    }
-    const image = h("canvas", { role: "img", "aria-label": `Image ${index} of ${set}` });
-    return h(
-      "figure",
-      { "data-index": index, "data-set": set, class: wrong ? "ood-wrong" : "" },
-      ...(meta.has_images ? [image] : []),
-      h("figcaption", {}, ...caption),
-    );
-  }
+  // Gestures: a press that moves drags the line or a guessed bar; one that does not opens the bar below it.
 
-  /** Raw RGBA images of equal sizes, in the requested order. */
-  function showImages(message, buffers) {
-    if (message.kind !== "images") return;
-    message.sets.forEach(([set, indices, [width, height]], k) => {
-      const bytes = new Uint8ClampedArray(buffers[k].buffer, buffers[k].byteOffset, buffers[k].byteLength);
-      const frames = [...gallery.querySelectorAll("figure")].filter((frame) => frame.dataset.set === set);
-      const size = width * height * 4;
-      indices.forEach((index, i) => {
-        const canvas = frames.find((frame) => frame.dataset.index === String(index))?.querySelector("canvas");
-        if (!canvas) return;
-        Object.assign(canvas, { width, height });
-        const image = new ImageData(bytes.slice(i * size, (i + 1) * size), width, height);
-        canvas.getContext("2d").putImageData(image, 0, 0);
-      });
-    });
-  }
+  let pressed = null; // {x, line: near the line, moved}
+  const isNear = (x, distance) => Math.abs(x - geometry.at) < distance;
+  const shareOf = (x) => Math.min(Math.max((x - geometry.left) / geometry.width, 0), 1);
 
-  let dragging = false;
-  let pressedAt = 0;
-  const near = (x, distance) => Math.abs(x - geometry.at) < distance;
+  const paint = ([x, y]) => guess.paint(shareOf(x), ((geometry.base - y) / geometry.tall) * geometry.top);
+
   plots.scores.addEventListener("pointerdown", (event) => {
-    [pressedAt] = placeOn(plots.scores, event);
-    dragging = near(pressedAt, event.pointerType === "touch" ? 20 : 9);
-    if (dragging) plots.scores.setPointerCapture(event.pointerId);
+    const [x, y] = placeOn(plots.scores, event);
+    pressed = { x, line: isNear(x, event.pointerType === "touch" ? 20 : 9), moved: false };
+    if (pressed.line || guess.covered()) plots.scores.setPointerCapture(event.pointerId);
+    if (guess.covered() && !pressed.line) paint([x, y]);
   });
   plots.scores.addEventListener("pointermove", (event) => {
-    const [x] = placeOn(plots.scores, event);
-    const share = Math.min(Math.max((x - geometry.left) / geometry.width, 0), 1);
-    if (dragging) state.set({ threshold: valueAt(share) });
-    else plots.scores.style.cursor = near(x, 9) ? "ew-resize" : "pointer";
+    const [x, y] = placeOn(plots.scores, event);
+    if (!pressed) {
+      plots.scores.style.cursor = isNear(x, 9) ? "ew-resize" : guess.covered() ? "crosshair" : "pointer";
+      return;
+    }
+    pressed.moved ||= Math.abs(x - pressed.x) >= 4;
+    if (pressed.line && pressed.moved) {
+      const limit = keyAt(shareOf(x));
+      if (guess.covered()) guess.place(limit);
+      else state.set({ threshold: scoreAt(limit) });
+    } else if (guess.covered() && !pressed.line) paint([x, y]);
   });
   plots.scores.addEventListener("pointerup", (event) => {
     const [x] = placeOn(plots.scores, event);
     const bin = Math.floor(((x - geometry.left) / geometry.width) * bins);
-    const clicked = !dragging && Math.abs(x - pressedAt) < 4 && bin >= 0 && bin < bins;
-    if (clicked) state.set({ bin: state.get().bin === bin ? null : bin });
-    dragging = false;
+    const clicked = pressed && !pressed.moved && Math.abs(x - pressed.x) < 4 && !guess.covered();
+    if (clicked && bin >= 0 && bin < bins) state.set({ bin: state.get().bin === bin ? null : bin });
+    pressed = null;
   });
-  plots.scores.addEventListener("pointercancel", () => (dragging = false));
-  model.on("msg:custom", showImages);
+  plots.scores.addEventListener("pointercancel", () => (pressed = null));
   // A threshold is in units of its score. A kernel resets it itself; in a page a linked score arrives alone.
   const resetThreshold = () => model.set("threshold", null);
   if (model.get("standalone")) for (const name of ["run", "score"]) model.on(`change:${name}`, resetThreshold);
@@ -409,6 +351,7 @@ export function renderScoreExplorer({ model, el }) {
     state.stop();
     stopStyle();
     sentence.stop();
-    model.off("msg:custom", showImages);
+    gallery.stop();
+    guess.stop();
   };
 }

@@ -95,12 +95,19 @@ export function logarithmic(low, high, steps = 400) {
 
 /** A labelled select; names: [[value, text], ...]. */
 export function choice(label, names, input, key) {
-  const options = names.map(([value, text]) => h("option", { value }, text));
-  const select = h("select", { "data-key": key, ...OWN_KEYS }, ...options);
+  const optionsOf = (pairs) => pairs.map(([value, text]) => h("option", { value }, text));
+  const select = h("select", { "data-key": key, ...OWN_KEYS }, ...optionsOf(names));
+  let offered = JSON.stringify(names);
   const node = h("label", { class: "ood-choice" }, h("span", {}, label), select);
   select.addEventListener("change", () => input(select.value));
   return {
     node,
+    /** Offer other names from now on. */
+    only(pairs) {
+      const wanted = JSON.stringify(pairs);
+      if (wanted !== offered) select.replaceChildren(...optionsOf(pairs));
+      offered = wanted;
+    },
     show(value) {
       if (select.value !== value) select.value = value;
       select.title = select.selectedOptions[0]?.textContent ?? ""; // a name too long for the page
@@ -291,7 +298,7 @@ function stripes(context, color) {
   return pattern;
 }
 
-/** Bars of the ID set filled, of the OOD set striped and outlined. */
+/** Bars of the ID set filled, of the OOD set striped and outlined; `ood` may be null. */
 export function bars(context, look, axis, edges, id, ood, base) {
   const [left, right] = [axis.x(edges[0]), axis.x(edges[edges.length - 1])];
   const outline = (values) => {
@@ -310,11 +317,13 @@ export function bars(context, look, axis, edges, id, ood, base) {
   outline(id);
   Object.assign(context, { globalAlpha: 0.78, fillStyle: look.id });
   context.fill();
-  outline(ood);
-  Object.assign(context, { globalAlpha: 1, fillStyle: stripes(context, look.ood) });
-  context.fill();
-  Object.assign(context, { strokeStyle: look.ood, lineWidth: 1.5 });
-  context.stroke();
+  if (ood) {
+    outline(ood);
+    Object.assign(context, { globalAlpha: 1, fillStyle: stripes(context, look.ood) });
+    context.fill();
+    Object.assign(context, { strokeStyle: look.ood, lineWidth: 1.5 });
+    context.stroke();
+  }
   context.restore();
 }
 
