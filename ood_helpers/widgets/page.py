@@ -141,8 +141,7 @@ def _entry(widget) -> dict:
 
 def module(widget) -> str:
     """A JavaScript module with the widget and its data, whose default export has the ``render`` of anywidget."""
-    style = json.dumps((STATIC / "widgets.css").read_text(encoding="utf-8"))
-    arguments = f"{json.dumps(_entry(widget))}, {style}, {widget.renderer}"
+    arguments = f"{json.dumps(_entry(widget))}, {json.dumps(stylesheet())}, {widget.renderer}"
     return bundle("model", widget.module) + f"export default standalone({arguments});\n"
 
 

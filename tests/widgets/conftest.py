@@ -34,7 +34,7 @@ def visit(chromium, tmp_path):
             ),
         )  # the clock's reading of pixels is slow on purpose
         page.goto(path.as_uri() + address)
-        page.wait_for_selector(ready)
+        page.wait_for_selector(ready, state="attached")  # a covered widget's numbers are not visible
         return page
 
     yield open_page

@@ -249,7 +249,7 @@ export const nearestIndex = (values, wanted) =>
   values.reduce((best, v, k) => (Math.abs(v - wanted) <= Math.abs(values[best] - wanted) ? k : best), 0);
 
 /** Everything that does not depend on the threshold, the target or the opened bar; the last one is kept. */
-function prepare(state, data) {
+function prepareView(state, data) {
   const { score, ood, temperature: T } = state;
   const run = Math.max(
     0,
@@ -348,7 +348,7 @@ function pick(state, data, ready, side) {
 
 /** Everything that the explorer shows in a state: the plain numbers of explorer_state.compute. */
 export function compute(state, data) {
-  const ready = prepare(state, data);
+  const ready = prepareView(state, data);
   const { ascending, metrics } = ready;
   const limit =
     state.threshold === null

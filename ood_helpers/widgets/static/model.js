@@ -59,8 +59,9 @@ async function decode(jpeg) {
   return pen;
 }
 
-export function isAllowed(value, { among, between, none }) {
+export function isAllowed(value, { among, between, none, matching }) {
   if (among) return among.includes(value);
+  if (matching) return new RegExp(matching).test(value);
   if (value === null) return none;
   return typeof value === "number" && value >= between[0] && value <= between[1];
 }

@@ -29,7 +29,7 @@ import {
 
 const RINGS = 24; // of the dial's map of the loss
 const RAYS = 45;
-const TEMPERATURES = { logitnorm: "Temperature τ", meln: "Temperature T" };
+const TEMPERATURE_NAMES = { logitnorm: "Temperature τ", meln: "Temperature T" };
 
 export function renderNormExplorer({ model, el }) {
   const meta = model.get("meta");
@@ -101,7 +101,7 @@ export function renderNormExplorer({ model, el }) {
     for (const [key, control] of Object.entries(sliders)) control.show(s[key]);
     sliders.temperature.range.disabled = s.loss === "softmax";
     sliders.margin.range.disabled = s.loss !== "meln";
-    sliders.temperature.rename(TEMPERATURES[s.loss] ?? "Temperature");
+    sliders.temperature.rename(TEMPERATURE_NAMES[s.loss] ?? "Temperature");
     for (const key of ["loss", "bound", "size"]) numbers[key].value.textContent = formatFixed(view[key], 4);
     numbers.radial.value.textContent = formatSigned(-view.radial);
     drawDial(s, view, look);

@@ -2,7 +2,7 @@
 import { compute, nearestIndex, openData, toScore } from "./core.js";
 import { openGallery } from "./gallery.js";
 import { scoreGuess } from "./score_guess.js";
-import { drawCost, drawCurves, drawNorms, drawScores } from "./score_plots.js";
+import { drawCost, drawCurves, drawNorms, drawScoreHistogram } from "./score_plots.js";
 import {
   bind,
   canvases,
@@ -229,7 +229,7 @@ export function renderScoreExplorer({ model, el }) {
     showControls(s);
     showNumbers(s, shares);
     const shown = { s: covered ? { ...s, log_scale: false } : s, view, meta, look };
-    geometry = drawScores(plots.scores, { ...shown, peak: sharedPeak(), guess: guess.drawn() });
+    geometry = drawScoreHistogram(plots.scores, { ...shown, peak: sharedPeak(), guess: guess.drawn() });
     const words =
       `${s.run}, ${meta.scores[s.score]}: at threshold ${formatScore(view.threshold)}, ` +
       `${formatPercent(shares[0])} of ID and ${formatPercent(shares[1])} of ${s.ood} are accepted; ` +

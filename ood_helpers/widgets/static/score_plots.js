@@ -26,7 +26,7 @@ export const heightOf = (s, peak) => (s.log_scale ? 1 : Math.min(1, peak * 1.12)
  * The histogram; returns its geometry. `guess` is {covered, bars, limit} of a guess: shares of the OOD set in a few wide
  * bars, and a key; the OOD set and the true threshold are hidden while it is covered.
  */
-export function drawScores(canvas, { s, view, meta, look, peak, guess }) {
+export function drawScoreHistogram(canvas, { s, view, meta, look, peak, guess }) {
   const [pen, width, height] = sheet(canvas);
   const { low, high, counts, sizes } = view;
   const count = meta.bins;
