@@ -327,7 +327,7 @@ def test_commands_of_the_readmes_exist():
     made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert {"lab", "figures", "test"} <= {name for pair in targets for name in pair if name} <= made
     commands = set(re.findall(r"-m ood_helpers ([a-z]+)", text))
-    assert commands == {"train", "table", "bench"}
+    assert commands == {"train", "table", "export", "bench"}
 
 
 def test_the_map_of_the_package_names_every_file_of_its_core():
