@@ -54,6 +54,18 @@ window.oodNull = () => {
 };
 """
 
+# Run in the page: the time that a step of the pen on the sketchpad takes, its handler and its frame. The first callback
+# of the frame is registered before the step and the last after it, so that waiting for the frame does not count.
+_STROKE = """(key) => new Promise((resolve) => {
+  const pad = document.querySelector("[data-key=pad]");
+  let frame = 0;
+  requestAnimationFrame(() => { frame = performance.now(); });
+  const start = performance.now();
+  pad.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  const handled = performance.now() - start;
+  requestAnimationFrame(() => resolve(handled + performance.now() - frame));
+})"""
+
 
 @contextmanager
 def browser():
@@ -119,8 +131,56 @@ def table(times: dict[str, np.ndarray]) -> str:
     return "\n".join(rows)
 
 
+def example_pad(folder: str | Path):
+    """A sketchpad with a network of every loss; how long they have been trained does not matter to their speed."""
+    from ..config import Config
+    from ..losses import RECIPES
+    from ..training import fit
+    from ..widgets import Sketchpad
+
+    configs = [Config(loss=loss, epochs=1, limit=40, ood=("noise",)) for loss in RECIPES]
+    return Sketchpad([fit(config, folder, "cpu", progress=False) for config in configs])
+
+
+def measure_strokes(page, steps: int = 60, slowdown: int = 4) -> np.ndarray:
+    """Milliseconds (steps,) of a step of the pen on an open page with a sketchpad: every network and the picture.
+
+    The processor is throttled by ``slowdown``, as that of a phone.
+    """
+    page.locator("[data-key=pad]").focus()
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
+    for key in ("Delete", " "):
+        page.evaluate(_STROKE, key)
+    times = []
+    for k in range(steps + 10):  # the first ones compile the script
+        key = ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp")[k // 6 % 4]
+        times.append(page.evaluate(_STROKE, key))
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    return np.array(times[10:])
+
+
+def bench_strokes(chromium, folder: str | Path) -> dict:
+    """Print the time of a stroke on the sketchpad, throttled 4x, and the weight of its page; returns the numbers."""
+    path = example_pad(folder).to_html(Path(folder) / "pad.html")
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(path.as_uri())
+    page.wait_for_selector("[data-key=answer-0]:not(:empty)")
+    times = measure_strokes(page)
+    page.close()
+    result = {"median_ms": np.median(times), "p95_ms": np.percentile(times, 95), "page_kb": path.stat().st_size / 1000}
+    print(
+        f"sketchpad, a stroke with 7 networks, processor throttled 4x: median {result['median_ms']:.1f} ms, "
+        f"p95 {result['p95_ms']:.1f} ms; the page has {result['page_kb']:.0f} kB\n"
+    )
+    return result
+
+
 def bench(sizes=(10_000, 60_000), steps: int = 30) -> dict[int, dict[str, np.ndarray]]:
-    """Print the latency table of the exported explorer for n ID and n OOD images of ten classes; returns the times."""
+    """Print the latency of the exported explorer for n ID and n OOD images of ten classes, and of the sketchpad.
+
+    Returns the explorer's times.
+    """
     results = {}
     with browser() as chromium, tempfile.TemporaryDirectory() as folder:
         for n in sizes:
@@ -131,4 +191,5 @@ def bench(sizes=(10_000, 60_000), steps: int = 30) -> dict[int, dict[str, np.nda
             results[n] = compare(page, steps)
             page.close()
             print(f"{n} ID and {n} OOD logits of 10 classes, key press to changed pixels:\n{table(results[n])}\n")
+        bench_strokes(chromium, folder)
     return results

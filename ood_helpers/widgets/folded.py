@@ -12,6 +12,7 @@ from ..engine.backbones import GloballyPooled
 from ..losses import DisMaxLossFirstPart, IsoMaxLossFirstPart, IsoMaxPlusLossFirstPart
 from ..models import Network
 
+DIGITS = "0123456789abcdefg"  # of a drawing as text: inked cells in a block of 4x4
 SHAPE = (1, 8, 8)  # of an image, as static/networks.js expects it
 
 
@@ -97,3 +98,24 @@ def pixel_image(counts: np.ndarray) -> np.ndarray:
     [0, 128, 255]
     """
     return np.rint(np.asarray(counts) * (255 / 16)).astype(np.uint8)
+
+
+def encode(counts) -> str:
+    """Return counts 0..16 (8, 8) as text, 64 digits of base 17.
+
+    >>> encode(np.eye(8, dtype=int) * 16)[:10]
+    'g00000000g'
+    """
+    counts = np.asarray(counts)
+    if counts.shape != SHAPE[1:] or not np.isin(counts, range(17)).all():
+        raise ValueError(f"image must be (8, 8) whole numbers of 0..16, got {counts.dtype} {counts.shape}")
+    return "".join(DIGITS[int(count)] for count in counts.flat)
+
+
+def decode(text: str) -> np.ndarray:
+    """Return the counts (8, 8) that a text stands for.
+
+    >>> int(decode("g" + 63 * "0").sum())
+    16
+    """
+    return np.array([DIGITS.index(letter) for letter in text], np.uint8).reshape(SHAPE[1:])

@@ -10,7 +10,6 @@ from . import page as pages
 from .base import Widget
 from .score_explorer import SCORE_LABELS
 
-DIGITS = "0123456789abcdefg"  # of a drawing as text: inked cells in a block of 4x4
 SCRIBBLE = 3, 2, 0.3, 1.1  # waves across and down, and their phases
 
 
@@ -60,7 +59,7 @@ class Sketchpad(Widget):
     _esm = pages.widget_module(module, renderer)
     state = ("drawing", "run", "ood")
 
-    drawing = t.Unicode().tag(sync=True, pattern=f"[{DIGITS}]{{64}}")
+    drawing = t.Unicode().tag(sync=True, pattern=f"[{folded.DIGITS}]{{64}}")
     run = t.Unicode().tag(sync=True)
     ood = t.Unicode().tag(sync=True)
     weights = t.Bytes().tag(sync=True)
@@ -85,26 +84,26 @@ class Sketchpad(Widget):
             "networks": entries,
             "scores": SCORE_LABELS,
             "starts": _starts(first),
-            "opening": _opening(runs) if image is None else {"drawing": _encode(image), "truth": ""},
+            "opening": _opening(runs) if image is None else {"drawing": folded.encode(image), "truth": ""},
         } | self.about_state()
         defaults = {"run": names[0], "ood": first.config.ood[0], "drawing": meta["opening"]["drawing"]}
         super().__init__(**defaults | state, meta=meta, weights=b"".join(blob for _, blob in packed))
 
     @t.validate("drawing")
     def _check_drawing(self, proposal):
-        if len(proposal["value"]) != 64 or set(proposal["value"]) - set(DIGITS):
-            raise t.TraitError(f"a drawing is 64 digits of {DIGITS}, got {proposal['value']!r}")
+        if len(proposal["value"]) != 64 or set(proposal["value"]) - set(folded.DIGITS):
+            raise t.TraitError(f"a drawing is 64 digits of {folded.DIGITS}, got {proposal['value']!r}")
         return proposal["value"]
 
     @t.observe("drawing")
     def _answer(self, change):
-        self.image = _decode(change["new"])
+        self.image = folded.decode(change["new"])
         pixels = torch.from_numpy(folded.pixel_image(self.image)).view(1, *folded.SHAPE)
         self.logits = {name: network(pixels)[0].numpy() for name, network in self.networks.items()}
 
     @t.observe("image")
     def _draw(self, change):
-        self.drawing = _encode(change["new"])
+        self.drawing = folded.encode(change["new"])
 
     @property
     def summary(self) -> list[dict]:
@@ -119,19 +118,6 @@ class Sketchpad(Widget):
 
     def finding(self) -> str:
         return verdicts.sentence(self.summary, self.run, "the drawing" if self.image.any() else "the empty pad")
-
-
-def _encode(counts) -> str:
-    """Counts (8, 8) of 0..16 as text."""
-    counts = np.asarray(counts)
-    if counts.shape != folded.SHAPE[1:] or not np.isin(counts, range(17)).all():
-        raise ValueError(f"image must be (8, 8) whole numbers of 0..16, got {counts.dtype} {counts.shape}")
-    return "".join(DIGITS[int(count)] for count in counts.flat)
-
-
-def _decode(text: str) -> np.ndarray:
-    """The counts (8, 8) that a text stands for."""
-    return np.array([DIGITS.index(letter) for letter in text], np.uint8).reshape(folded.SHAPE[1:])
 
 
 def _starts(run) -> list[dict]:
@@ -151,7 +137,7 @@ def _starts(run) -> list[dict]:
         for k, name in enumerate(strangers.classes if group == "near" else strangers.classes[:1]):
             drawing = _typical(strangers.images[strangers.labels == k])
             starts.append({"group": group, "name": name, "drawing": drawing, "truth": _truth(group, name)})
-    drawing = _encode(_scribble())
+    drawing = folded.encode(_scribble())
     return [*starts, {"group": "scribble", "name": "scribble", "drawing": drawing, "truth": "It is a scribble."}]
 
 
@@ -163,7 +149,7 @@ def _typical(images) -> str:
     """The image (1, 8, 8) that is nearest to the mean of the images, as text."""
     pixels = images[:].double()
     nearest = (pixels - pixels.mean(0)).flatten(1).norm(dim=1).argmin()
-    return _encode(folded.count_image(images[int(nearest)][0].numpy()))
+    return folded.encode(folded.count_image(images[int(nearest)][0].numpy()))
 
 
 def _scribble() -> np.ndarray:
@@ -185,4 +171,4 @@ def _opening(runs) -> dict:
             break
     strangers, k = data.load_ood(group, runs[0].dataset()), int(values.argmax())
     counts = folded.count_image(strangers.images[k][0].numpy())
-    return {"drawing": _encode(counts), "truth": _truth(group, strangers.classes[int(strangers.labels[k])])}
+    return {"drawing": folded.encode(counts), "truth": _truth(group, strangers.classes[int(strangers.labels[k])])}

@@ -21,3 +21,9 @@ def test_the_table_counts_frames_above_the_null_widget():
     times = {"null": np.array([10.0, 10.0]), "epoch": np.array([10.0, 10.0 + 4 * latency.FRAME])}
     rows = latency.table(times).splitlines()
     assert rows[1].split()[:2] == ["null", "10.0"] and rows[2].endswith("+2.0 frames")
+
+
+def test_a_stroke_and_the_weight_of_the_sketchpads_page_are_measured(chromium, tmp_path, capsys):
+    result = latency.bench_strokes(chromium, tmp_path)
+    assert 0 < result["median_ms"] <= result["p95_ms"] and result["page_kb"] < 700
+    assert "a stroke with 7 networks" in capsys.readouterr().out

@@ -27,8 +27,18 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pad(runs):
-    return Sketchpad(runs)
+def opened(runs):
+    pad = Sketchpad(runs)
+    return pad, pad.current()
+
+
+@pytest.fixture
+def pad(opened):
+    """The sketchpad as it opens."""
+    pad, state = opened
+    for name, value in state.items():
+        setattr(pad, name, value)
+    return pad
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 import { BLOCKS, FULL, blendCounts, cellsOf, countsOf, fromText, pixelsOf, toText } from "./drawing.js";
 import { makeEasel } from "./easel.js";
 import { networkLogits, openNetworks, scoreGradient } from "./networks.js";
-import { drawScores, judge, surpriseOf, surpriseWords, verdictSentence, verdictTable } from "./verdicts.js";
+import { drawScores, judge, say, surpriseOf, surpriseWords, verdictSentence, verdictTable } from "./verdicts.js";
 import { bind, button, choice, h, linear, onRestyle, sentenceBelow, sheet, slider, theme } from "./view.js";
 
 const KEPT = 12; // drawings in the strip
@@ -27,6 +27,7 @@ export function renderSketchpad({ model, el }) {
   let morph = null; // {from, to, share, drawing}
   let timer = 0; // of "make it surer"
   let frame = 0; // of a falling drawing
+  let restyled = 0; // how often the page's theme or the widget's size has changed
 
   const easel = makeEasel({
     keep() {
@@ -156,7 +157,15 @@ export function renderSketchpad({ model, el }) {
     step(SURER_STEPS);
   }
 
-  // What is shown
+  // What is shown. Pictures are drawn before any text changes: after it, their size would have to be computed anew.
+
+  function paintThumb(canvas, drawing, look) {
+    const key = `${drawing} ${restyled}`;
+    if (canvas.dataset.shown === key) return;
+    canvas.dataset.shown = key;
+    const [pen, width] = sheet(canvas);
+    paintCounts(pen, fromText(drawing), 0, 0, width, look);
+  }
 
   const chosenOf = (s) =>
     Math.max(
@@ -198,23 +207,19 @@ export function renderSketchpad({ model, el }) {
     const answers = answer(s.drawing);
     const counts = fromText(s.drawing);
     easel.draw(look);
-    drawCounts(seen, counts, look);
-    seen.setAttribute("aria-label", `The drawing as 8 by 8 counts: ${counts.join(" ")}`);
-    table.show(answers, chosen, s.ood, look);
-    fields.ood.show(s.ood);
-    share.show(morph?.share ?? 0);
-    surer.textContent = `Make ${entries[chosen].name} surer`;
-    startButtons.forEach(({ start, picture }) => drawCounts(picture, fromText(start.drawing), look));
+    paintThumb(seen, s.drawing, look);
+    startButtons.forEach(({ start, picture }) => paintThumb(picture, start.drawing, look));
+    table.draw(answers, s.ood, look);
+    drawFallen(s, chosen, look);
     showSurprise(look);
     showStrip(chosen, look);
-    drawFallen(s, chosen, look);
-    const words = verdictSentence(
-      entries,
-      classes,
-      answers,
-      chosen,
-      /[^0]/.test(s.drawing) ? "the drawing" : "the empty pad",
-    );
+    table.show(answers, chosen);
+    fields.ood.show(s.ood);
+    share.show(morph?.share ?? 0);
+    say(surer, `Make ${entries[chosen].name} surer`);
+    const what = /[^0]/.test(s.drawing) ? "the drawing" : "the empty pad";
+    const words = verdictSentence(entries, classes, answers, chosen, what);
+    seen.setAttribute("aria-label", `The drawing as 8 by 8 counts: ${fromText(s.drawing).join(" ")}`);
     scores.setAttribute("aria-label", `Scores of ${entries[chosen].name} and of the last drawings. ${words}`);
     sentence.show(words);
   }
@@ -224,10 +229,10 @@ export function renderSketchpad({ model, el }) {
     top.entry = entry;
     const invitation = ["Draw something that none of the networks knows.", "Which of them says so?"];
     const [said, refused] = entry ? surpriseWords(entries, classes, entry.answers) : invitation;
-    top.said.textContent = said;
-    top.refused.textContent = `${entry?.truth ?? ""} ${refused}`.trim();
+    if (entry) paintThumb(top.thumb, entry.drawing, look);
     top.thumb.hidden = !entry;
-    if (entry) drawCounts(top.thumb, fromText(entry.drawing), look);
+    say(top.said, said);
+    say(top.refused, `${entry?.truth ?? ""} ${refused}`.trim());
   }
 
   function showStrip(chosen, look) {
@@ -242,8 +247,8 @@ export function renderSketchpad({ model, el }) {
     history.forEach((entry, k) => {
       const [picture, words] = strip.children[k].children;
       const { best, confidence, known } = entry.answers[chosen];
-      drawCounts(picture, fromText(entry.drawing), look);
-      words.textContent = `${known ? "✓" : "✗"} ${classes[best]}`;
+      paintThumb(picture, entry.drawing, look);
+      say(words, `${known ? "✓" : "✗"} ${classes[best]}`);
       strip.children[k].classList.toggle("ood-current", entry === current);
       const verdict = `${classes[best]} with ${Math.round(100 * confidence)} %, ${known ? "known" : "stranger"}`;
       strip.children[k].setAttribute("aria-label", `Drawing ${k + 1}: ${verdict}`);
@@ -266,7 +271,10 @@ export function renderSketchpad({ model, el }) {
     if (falling) frame = requestAnimationFrame(() => drawFallen(state.get(), chosenOf(state.get()), theme(root)));
   }
 
-  const stopStyle = onRestyle(root, state.later);
+  const stopStyle = onRestyle(root, () => {
+    restyled++;
+    state.later();
+  });
   draw();
   return () => {
     state.stop();
@@ -284,9 +292,4 @@ function paintCounts(pen, counts, x, y, size, look) {
     pen.fillStyle = look.ink((0.92 * count) / FULL);
     pen.fillRect(x + (k % BLOCKS) * side, y + Math.floor(k / BLOCKS) * side, side, side);
   });
-}
-
-function drawCounts(canvas, counts, look) {
-  const [pen, width] = sheet(canvas);
-  paintCounts(pen, counts, 0, 0, width, look);
 }

@@ -50,7 +50,7 @@ export function surpriseWords(networks, classes, answers) {
   const name = networks[answers.indexOf(sure)].name;
   return [
     `${name} calls this a “${classes[sure.best]}” with ${formatConfidence(sure.confidence)}.`,
-    refusalWords(networks, answers),
+    refusalWords(networks, answers).replace(/:.*$/, "."), // without their names
   ];
 }
 
@@ -110,26 +110,35 @@ export function verdictTable({ networks, classes, scores }, choose) {
   node.append(...rows.map((row) => row.node));
   return {
     node,
-    show(answers, chosen, ood, look) {
+    draw(answers, ood, look) {
+      rows.forEach((row, k) => {
+        drawClassBars(row.classes, classes, answers[k], look);
+        drawStrip(row.strip, networks[k], ood, answers[k], look);
+      });
+    },
+    show(answers, chosen) {
       rows.forEach((row, k) => {
         const [network, answer] = [networks[k], answers[k]];
         row.radio.checked = k === chosen;
         row.node.classList.toggle("ood-chosen", k === chosen);
-        row.answer.textContent = classes[answer.best];
-        row.confidence.textContent = formatConfidence(answer.confidence);
-        row.norm.textContent = formatFixed(answer.norm, 1);
+        say(row.answer, classes[answer.best]);
+        say(row.confidence, formatConfidence(answer.confidence));
+        say(row.norm, formatFixed(answer.norm, 1));
         const [score, limit] = [answer.key, network.limit].map((key) => formatScore(toScore(network.score, key)));
-        row.score.textContent = `${score} ${answer.known ? "≥" : "<"} ${limit}`;
-        row.verdict.textContent = answer.known ? "✓ known" : "✗ stranger";
+        say(row.score, `${score} ${answer.known ? "≥" : "<"} ${limit}`);
+        say(row.verdict, answer.known ? "✓ known" : "✗ stranger");
         row.verdict.classList.toggle("ood-known", answer.known);
-        drawClassBars(row.classes, classes, answer, look);
-        drawStrip(row.strip, network, ood, answer, look);
         const words = answer.probabilities.map((p, c) => `${classes[c]} ${formatConfidence(p)}`).join(", ");
         row.classes.setAttribute("aria-label", `probabilities: ${words}`);
         row.strip.setAttribute("aria-label", `${scores[network.score]} and threshold`);
       });
     },
   };
+}
+
+/** Change a text only where it differs: a new text makes the browser compute the page's layout anew. */
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 function drawClassBars(canvas, classes, { probabilities, best }, look) {
