@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .engine import kernels
+from .engine.detection import bootstrap, measure
 
 Array = ArrayLike | torch.Tensor
 POSITIVES = ("id", "ood")
@@ -55,7 +56,13 @@ def _check_positive_class(positive: str) -> None:
         raise ValueError(f"unknown positive class {positive!r}; known: {', '.join(POSITIVES)}")
 
 
-def detection(id_scores: Array, ood_scores: Array, positive: str = "id") -> dict[str, Any]:
+def detection(
+    id_scores: Array,
+    ood_scores: Array,
+    positive: str = "id",
+    aupr: str = "average_precision",
+    interval: float | None = None,
+) -> dict[str, Any]:
     """Measure how well scores separate ID from OOD.
 
     Parameters
@@ -64,6 +71,12 @@ def detection(id_scores: Array, ood_scores: Array, positive: str = "id") -> dict
         Higher = more in-distribution; infinite values are allowed.
     positive : {"id", "ood"}
         The positive class of FPR95, see below.
+    aupr : {"average_precision", "trapezoid"}
+        The area under the precision-recall curve: average precision, as scikit-learn recommends, or the trapezoidal
+        rule of OpenOOD and pytorch-ood, which interpolates linearly and is usually larger where there are ties.
+    interval : float, optional
+        Level of bootstrap intervals, such as 0.95: the middle share of each metric over 1,000 resamples, with
+        replacement, of the ID and of the OOD images. They do not cover the variation between trainings.
 
     Returns
     -------
@@ -71,7 +84,7 @@ def detection(id_scores: Array, ood_scores: Array, positive: str = "id") -> dict
         Fractions in 0..1, and the convention:
 
         - ``auroc``: P(ID score > OOD score) + P(equal) / 2, the same for either positive class
-        - ``aupr_in``, ``aupr_out``: average precision with ID, or OOD, as the positive class
+        - ``aupr_in``, ``aupr_out``: area under the precision-recall curve with ID, or OOD, as the positive class
         - ``fpr95``: false positive rate at the first threshold with a true positive rate of at least 95 %.
           ``"id"``: share of OOD accepted when 95 % of ID is (LogitNorm, IsoMax, DisMax). ``"ood"``: share of ID
           rejected when 95 % of OOD is (OpenOOD, pytorch-ood). A third definition, in the code of LogitNorm, IsoMax
@@ -79,47 +92,46 @@ def detection(id_scores: Array, ood_scores: Array, positive: str = "id") -> dict
         - ``tnr95``: 1 - fpr95
         - ``detection_accuracy``: the largest (TPR + TNR) / 2 over all thresholds
         - ``positive``: the argument
+        - ``interval``: with that argument, the ends (low, high) for each of the metrics
 
     Raises
     ------
     ValueError
-        If scores are empty or NaN, or ``positive`` is unknown.
+        If scores are empty or NaN, or an argument is unknown.
 
     Examples
     --------
     >>> result = detection([3.0, 2.0, 2.0], [2.0, 1.0])
     >>> round(result["auroc"], 4), result["fpr95"], result["positive"]
     (0.8333, 0.5, 'id')
+    >>> detection([3.0, 2.0, 2.0], [1.0, 0.0], interval=0.95)["interval"]["auroc"]
+    (1.0, 1.0)
     """
     _check_positive_class(positive)
+    if aupr not in ("average_precision", "trapezoid"):
+        raise ValueError(f"unknown aupr {aupr!r}; known: average_precision, trapezoid")
+    if interval is not None and not 0 < interval < 1:
+        raise ValueError(f"interval must be between 0 and 1, such as 0.95, got {interval}")
     id_scores, ood_scores = check_scores(id_scores, "ID"), check_scores(ood_scores, "OOD")
-    n, m = len(id_scores), len(ood_scores)
-    area = best = 0
-    aupr_in = aupr_out = 0.0
-    fpr_id = fpr_ood = None
-    for tp, fp in kernels.operating_points(id_scores, ood_scores):
-        new_id, new_ood = np.diff(tp), np.diff(fp)  # the scores at each threshold
-        area += int((new_ood * (tp[1:] + tp[:-1])).sum())  # trapezoids
-        best = max(best, int((tp * m - fp * n).max()))
-        aupr_in += float((new_id * (tp[1:] / (tp[1:] + fp[1:]))).sum())
-        # With OOD as the positive class, thresholds rise from the lowest score: all that is not above is rejected.
-        rejected_id, rejected_ood = n - tp[:-1], m - fp[:-1]
-        aupr_out += float((new_ood * (rejected_ood / (rejected_id + rejected_ood))).sum())
-        if fpr_id is None and 20 * tp[-1] >= 19 * n:  # in integers, 95 % is exact
-            fpr_id = int(fp[np.argmax(20 * tp >= 19 * n)]) / m
-        if 20 * rejected_ood[0] >= 19 * m:
-            fpr_ood = int(rejected_id[20 * rejected_ood >= 19 * m][-1]) / n
-    fpr95 = fpr_id if positive == "id" else fpr_ood
+    points, trapezoid = kernels.operating_points(id_scores, ood_scores), aupr == "trapezoid"
+    result = _of_positive_class(measure(points, len(id_scores), len(ood_scores), trapezoid), positive)
+    if interval is not None:
+        resamples = [_of_positive_class(one, positive) for one in bootstrap(id_scores, ood_scores, trapezoid)]
+        ends = [0.5 - interval / 2, 0.5 + interval / 2]
+        result["interval"] = {
+            name: tuple(np.quantile([one[name] for one in resamples], ends).tolist())
+            for name in result
+            if name != "positive"
+        }
+    return result
+
+
+def _of_positive_class(measured: dict[str, Any], positive: str) -> dict[str, Any]:
+    """The result of :func:`detection` with the FPR95 of one positive class."""
+    fpr95 = measured["fpr95"][positive]
     assert fpr95 is not None  # the last threshold accepts, and the first rejects, everything
-    return {
-        "auroc": area / (2 * n * m),
-        "aupr_in": aupr_in / n,
-        "aupr_out": aupr_out / m,
-        "fpr95": fpr95,
-        "tnr95": 1 - fpr95,
-        "detection_accuracy": 0.5 + best / (2 * n * m),
-        "positive": positive,
-    }
+    accuracy = measured.pop("detection_accuracy")
+    return measured | {"fpr95": fpr95, "tnr95": 1 - fpr95, "detection_accuracy": accuracy, "positive": positive}
 
 
 def curves(id_scores: Array, ood_scores: Array, positive: str = "id") -> dict[str, Any]:

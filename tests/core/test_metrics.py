@@ -1,12 +1,14 @@
 """Metrics against scikit-learn, under ties, infinities and every precision; temperatures and thresholds."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, log_loss, precision_recall_curve, roc_auc_score, roc_curve
 
 from ood_helpers import metrics
 from ood_helpers.engine import kernels
@@ -37,6 +39,55 @@ def agree(id_scores, ood_scores):
         ours, theirs = (f(id_scores, ood_scores, positive) for f in (metrics.detection, oracle))
         assert ours.pop("positive") == theirs.pop("positive")
         assert ours == pytest.approx(theirs, abs=1e-12), positive
+
+
+def resampled(values, rng):
+    return values[rng.integers(0, len(values), len(values))]
+
+
+@pytest.mark.parametrize("aupr", ["average_precision", "trapezoid"])
+@pytest.mark.parametrize("positive", metrics.POSITIVES)
+def test_intervals_are_those_of_a_plain_loop_over_resamples(aupr, positive):
+    rng = np.random.default_rng(1)
+    id_scores, ood_scores = rng.normal(1, 1, 60).round(1), rng.normal(0, 1, 40).round(1)
+    rng, results = np.random.default_rng(0), []
+    for _ in range(1000):
+        drawn = resampled(id_scores, rng), resampled(ood_scores, rng)
+        results.append(metrics.detection(*drawn, positive, aupr))
+    whole = metrics.detection(id_scores, ood_scores, positive, aupr, interval=0.9)
+    for name, ends in whole.pop("interval").items():
+        assert ends == pytest.approx(np.quantile([result[name] for result in results], [0.05, 0.95]), abs=1e-12)
+        assert ends[0] <= whole[name] <= ends[1] or name == "detection_accuracy"
+    assert whole == metrics.detection(id_scores, ood_scores, positive, aupr)
+
+
+@pytest.mark.slow
+def test_an_interval_holds_the_true_value_about_as_often_as_it_says():
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(60):
+        result = metrics.detection(rng.normal(1, 1, 80), rng.normal(0, 1, 80), interval=0.9)
+        held += result["interval"]["auroc"][0] <= 0.7602 <= result["interval"]["auroc"][1]  # Phi(1 / sqrt 2)
+    assert 46 <= held <= 60  # 54 expected, three standard deviations
+
+
+@pytest.mark.slow
+def test_intervals_of_ten_thousand_scores_take_less_than_two_seconds():
+    rng = np.random.default_rng(0)
+    id_scores, ood_scores = rng.normal(1, 1, 10_000), rng.normal(0, 1, 10_000)
+    start = time.process_time()
+    metrics.detection(id_scores, ood_scores, interval=0.95)
+    assert time.process_time() - start < 2
+
+
+@given(data=st.data())
+def test_trapezoidal_aupr_is_openoods(data):
+    id_scores, ood_scores = (data.draw(score_arrays(np.float64)) for _ in range(2))
+    ranks = np.unique(np.concatenate([id_scores, ood_scores]), return_inverse=True)[1].astype(float)
+    is_id = np.arange(len(ranks)) < len(id_scores)
+    found = metrics.detection(id_scores, ood_scores, aupr="trapezoid")
+    for name, label, values in (("aupr_in", is_id, ranks), ("aupr_out", ~is_id, -ranks)):
+        precision, recall, _ = precision_recall_curve(label, values)
+        assert found[name] == pytest.approx(auc(recall, precision), abs=1e-12)
 
 
 def score_arrays(dtype):
