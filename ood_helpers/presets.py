@@ -22,6 +22,7 @@ PHOTOGRAPHS = dict(
 LESSON = {
     "digits": LAPTOP,
     "folder": LAPTOP | {"model": "cnn_auto"},  # by the size of its images
+    "torch": LAPTOP | {"model": "cnn_auto"},
     "mnist": LAPTOP | {"model": "cnn5", "epochs": 5},
     "fashion_mnist": LAPTOP | {"model": "cnn5", "epochs": 5},
     "kmnist": LAPTOP | {"model": "cnn5", "epochs": 5},

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import folders, synthetic
+from . import folders, synthetic, torch_sets
 from .imageset import Arrays, ImageSet, subset
 from .sources import Archive, Torchvision, UserProvided
 
@@ -107,6 +107,8 @@ def _read(name, root, size, ood=False):
     root = Path(root or os.environ.get("OOD_DATA", "data")).expanduser()
     if name.startswith("folder:"):
         return folders.read(name.removeprefix("folder:"), root, size, ood)
+    if name.startswith(torch_sets.PREFIX):
+        return torch_sets.read(name.removeprefix(torch_sets.PREFIX), root)
     if name not in SETS:
         also = "near, letters, patches, noise, " if ood else ""
         raise ValueError(f"unknown image set {name!r}; known: {also}{', '.join(SETS)}, folder:PATH")
@@ -123,7 +125,7 @@ def load(name: str, root: str | Path | None = None, known: int | None = None, si
     Parameters
     ----------
     name : a name of ``SETS``, or "folder:PATH" of a folder with one subfolder of images per class, or with train/ and
-        test/ that have such subfolders
+        test/ that have such subfolders, or what ``from_torch`` has returned
     root : folder for downloads; by default the environment variable OOD_DATA, or ./data
     known : number of classes K to use; the others become the set's ``near`` (their test images, if the set has its own
         test split). By default all classes, but six of the digits
