@@ -68,7 +68,7 @@ def confidence_histograms(trained: Mapping[str, Run], sets: Sets, bins: int = 30
     for ax in axes.flat:
         ax.tick_params(axis="x", rotation=60)
         ax.set_xlabel("confidence (%)" if ax in axes[-1] else "")
-    _legend_above(fig, axes[0, 0], ("ID test images", "OOD images"))
+    legend_above(fig, axes[0, 0], ("ID test images", "OOD images"))
     return fig
 
 
@@ -135,7 +135,7 @@ def norms_through_training(trained: Mapping[str, Run], sets: Sets) -> Figure:
         ax.get_legend().remove()
         ax.set(xscale="symlog", xlabel="epoch (log scale)")
         ax.label_outer()
-    _legend_above(fig, axes[0, 0])
+    legend_above(fig, axes[0, 0])
     return fig
 
 
@@ -178,7 +178,7 @@ def frozen(run: Any, sets: Sets) -> Figure:
         ax.set_xticks(epochs, [f"{epoch:g}" for epoch in epochs], minor=False)
         ax.minorticks_off()
     axes[0, 0].set_ylabel("mean confidence (%)")
-    _legend_above(fig, axes[0, 0])
+    legend_above(fig, axes[0, 0])
     return fig
 
 
@@ -193,7 +193,7 @@ def push(logits: Tensor, labels: Tensor) -> Figure:
     ax.fill_between(norms, low, high, color="black", alpha=0.2)
     ax.axvline(logits.norm(dim=1).median().item(), color="gray", linestyle=":", label="norm reached in training")
     ax.set(yscale="log", xlabel="norm of the logits", ylabel="push towards more norm")
-    _legend_above(fig, ax)
+    legend_above(fig, ax)
     return fig
 
 
@@ -209,6 +209,54 @@ def reliability(streams: Mapping[str, tuple[Any, Any]]) -> Figure:
     return fig
 
 
-def _legend_above(fig: Figure, ax: Any, labels: Sequence[str] | None = None) -> None:
+def sample_grid(mine: Any, other: Any, rows: int = 6) -> Figure:
+    """Draw five images of each class of one image set, and in each row three of another, with dashed frames."""
+    rows = min(rows, mine.num_classes)
+    chosen = [np.flatnonzero(mine.labels.numpy() == label)[:5] for label in range(rows)]
+    others = np.linspace(0, len(other.images) - 1, 3 * rows).astype(int).reshape(rows, 3)
+    images = [torch.cat([mine.images[a], other.images[b]]) for a, b in zip(chosen, others)]
+    titles = [title for label in range(rows) for title in [mine.classes[label]] * 5 + ["other"] * 3]
+    fig, ax = plt.subplots(figsize=(6, 0.92 * rows))
+    demos.images(ax, torch.cat(images), titles, columns=8, ood=[i for i in range(8 * rows) if i % 8 > 4])
+    return fig
+
+
+def fold_dots(table: DataFrame, columns: Sequence[str]) -> Figure:
+    """Draw a dot per fold and the mean of each loss, for columns of ``course.tables.folds``."""
+    fig, axes = plt.subplots(1, len(columns), figsize=(6.75, 1.8), sharey=True)
+    for ax, column in zip(axes, columns):
+        values = {loss: group[column].to_numpy() for loss, group in table.groupby(level=0, sort=False)}
+        plots.seeds(ax, values, f"{column} (%)")
+    return fig
+
+
+def two_thresholds(trained: Mapping[str, Run], other: str, table: DataFrame) -> Figure:
+    """Draw the MSP of the first fold's test images and of the other folder, with the threshold from validation."""
+    fig, axes = plt.subplots(1, len(trained), figsize=(6.75, 2.5), sharey=True)
+    for ax, (loss, run) in zip(axes, trained.items()):
+        values = run.scores("msp")
+        threshold = table.loc[(loss, 1), "threshold"]
+        plots.histogram(ax, values["test"], {"other folder": values[other]}, threshold, limits=(0, 1))
+        ax.set_title(f"{run.label}, fold 1", pad=14)
+        ax.set_xlabel("maximum softmax probability")
+        ax.get_legend().remove()
+        ax.label_outer()
+    legend_above(fig, axes[0])
+    return fig
+
+
+def most_accepted(run: Run, name: str, n: int = 16) -> Figure:
+    """Draw the images of an OOD set with the highest confidence, with their class and confidence."""
+    confidence = run.scores("msp")[name]
+    top = np.argsort(-confidence, kind="stable")[:n]
+    answers = run.logits[name][top].argmax(1)
+    titles = [f"{run.classes[label]}: {100 * confidence[i]:.0f} %" for label, i in zip(answers, top)]
+    fig, ax = plt.subplots(figsize=(6.4, 2.2))
+    demos.images(ax, run.images(name)[top], titles, ood=range(n))
+    return fig
+
+
+def legend_above(fig: Figure, ax: Any, labels: Sequence[str] | None = None) -> None:
+    """Put the legend of one plot above all plots of a figure."""
     handles, texts = ax.get_legend_handles_labels()
     fig.legend(handles, labels or texts, loc="outside upper center", ncols=len(handles))

@@ -73,14 +73,14 @@ def _through_training(run: Run) -> DataFrame:
                 "norm, ID": median,
                 "norm, OOD": np.median(np.concatenate([norms[name] for name in ood])),
                 "confidence, OOD (%)": 100 * mean(scores.msp(logits[name]).mean() for name in ood),
-                "AUROC, MSP (%)": _mean_auroc(msp, ood),
-                "AUROC, direction alone (%)": _mean_auroc(direction, ood),
+                "AUROC, MSP (%)": mean_auroc(msp, ood),
+                "AUROC, direction alone (%)": mean_auroc(direction, ood),
             }
         )
     return DataFrame(rows, index=Index(epochs, name="epoch"))
 
 
-def _mean_auroc(values: Mapping[str, np.ndarray], ood: Iterable[str]) -> float:
+def mean_auroc(values: Mapping[str, np.ndarray], ood: Iterable[str]) -> float:
     """Mean AUROC over OOD sets in percent."""
     return 100 * mean(metrics.detection(values["test"], values[name])["auroc"] for name in ood)
 
@@ -108,7 +108,7 @@ def parts(trained: Sequence[Run]) -> DataFrame:
             "both (MSP)": {name: scores.log_odds(z.astype(np.float64)) for name, z in run.logits.items()},
         }
         frame = DataFrame(
-            {title: {ood: _mean_auroc(value, [ood]) for ood in run.config.ood} for title, value in values.items()}
+            {title: {ood: mean_auroc(value, [ood]) for ood in run.config.ood} for title, value in values.items()}
         )
         tables.append(concat([frame, frame.mean().to_frame("mean").T]))
     cells = {
@@ -177,6 +177,46 @@ def calibration(trained: Mapping[str, Sequence[Run]]) -> DataFrame:
             )
         rows[group[0].label] = row
     return DataFrame.from_dict(rows, "index")
+
+
+def folds(trained: Mapping[str, Sequence[Run]], other: str) -> DataFrame:
+    """Classification and detection in every fold: a row per loss and fold.
+
+    Every threshold is the one that accepts 95 % of the fold's validation images; the score is MSP.
+
+    Parameters
+    ----------
+    trained : mapping of a loss to its runs, one per fold
+    other : str
+        Name of the OOD set.
+
+    Returns
+    -------
+    DataFrame
+        Accuracy and macro F1 (%), Cohen's kappa, errors on validation images, the calibrating temperature T, threshold,
+        ID accepted, OOD accepted, FPR95 (ID positive, threshold from the test fold) and AUROC (%).
+    """
+    from sklearn.metrics import cohen_kappa_score, f1_score
+
+    rows = {}
+    for loss, group in trained.items():
+        for fold, run in enumerate(group, 1):
+            labels, answers, values = run.labels["test"], run.logits["test"].argmax(1), run.scores("msp")
+            threshold = metrics.threshold(values["validation"], 0.95)
+            result = metrics.detection(values["test"], values[other])
+            rows[loss, fold] = {
+                "accuracy": 100 * run.accuracy,
+                "macro F1": 100 * f1_score(labels, answers, average="macro"),
+                "kappa": cohen_kappa_score(labels, answers),
+                "validation errors": int((run.logits["validation"].argmax(1) != run.labels["validation"]).sum()),
+                "T": run.calibrated_temperature(),
+                "threshold": threshold,
+                "ID accepted": 100 * (values["test"] >= threshold).mean(),
+                "OOD accepted": 100 * (values[other] >= threshold).mean(),
+                "FPR95 (ID positive)": 100 * result["fpr95"],
+                "AUROC": 100 * result["auroc"],
+            }
+    return DataFrame.from_dict(rows, "index").rename_axis(["loss", "fold"])
 
 
 def _median_norm(run: Run) -> float:
