@@ -240,7 +240,7 @@ class SideBySide(ipywidgets.HBox):
     def __init__(self, *widgets: Widget):
         for widget in widgets:
             widget.row = widgets
-            widget.layout = ipywidgets.Layout(flex="1 1 330px", width="auto", min_width="0")
+            widget.layout = ipywidgets.Layout(flex="1 1 280px", width="auto", min_width="0")
         super().__init__(widgets, layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="0 20px", width="100%"))
 
     def _repr_mimebundle_(self, **options):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -97,7 +98,8 @@ def test_the_sentence_is_that_of_python_seen_with_the_picture_and_announced_late
             assert page.locator(".ood-sentence").text_content() == widget.finding()
         before = page.locator(".ood-sentence").text_content()
         page.wait_for_function("(text) => document.querySelector('[aria-live]').textContent === text", arg=before)
-        page.clock.install()  # from here on time stands still, except for what run_for lets pass
+        page.clock.install()
+        page.clock.pause_at(datetime(2100, 1, 1))  # time stands still, except for what run_for lets pass
         page.locator(f"[data-key={control}]").focus()
         page.keyboard.press("ArrowRight")
         page.clock.run_for(50)
@@ -240,7 +242,9 @@ def test_hostile_names_are_text(visit):
     explorer.bin = 40
     page = visit(explorer, title=HOSTILE)
     assert page.title() == HOSTILE and page.locator("h1").text_content() == HOSTILE
-    assert HOSTILE in page.locator("table").text_content() and HOSTILE in page.locator(".ood-gallery").text_content()
+    assert (
+        HOSTILE in page.locator(".ood-table").text_content() and HOSTILE in page.locator(".ood-gallery").text_content()
+    )
     assert page.locator("main img, main script").count() == 0
     norm = visit(NormExplorer(classes=[HOSTILE, *"bcde"]))
     assert HOSTILE in norm.locator("label", has_text="Direction").text_content() and norm.title() == "Norm explorer"

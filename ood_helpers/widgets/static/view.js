@@ -245,7 +245,7 @@ export function axes(context, look, box, { x, y, xTicks, yTicks, xName, yName, t
   }
   context.strokeStyle = look.ink(0.45);
   line(context, [left, bottom + 0.5], [right, bottom + 0.5]);
-  if (xName) write(context, xName, left + width / 2, bottom + 22, look.ink(0.85), "center", "top");
+  if (xName) write(context, xName, left + width / 2, bottom + 22, look.ink(0.85), "center", "top", width + 22);
   if (title) {
     context.font = `600 12px ${look.font}`;
     write(context, title, left, top - 9, look.ink(0.9), "left", "bottom", width + 10);
