@@ -18,9 +18,10 @@ CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md en
 .PHONY: lab figures check test test-long course site setup setup-test always
 
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
-lab: $(VENV)/installed
-	$(PY) -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks \
-	  $(if $(filter 0,$(shell id -u)),--allow-root)
+# It opens the start page, which leads to notebooks that may be written in: those in course/ are in no commit.
+lab: $(VENV)/installed course/made
+	$(PY) -m jupyterlab --ip=127.0.0.1 '--LabApp.default_url=/lab/tree/course/README.md?factory=Markdown%20Preview' \
+	  --LabApp.news_url= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # What has changed is decided inside, notebook by notebook: nothing is run twice.
 figures: $(VENV)/installed

@@ -5,58 +5,17 @@ import inspect
 import json
 import logging
 import os
+import shutil
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 from . import __version__
-
-PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")  # a copy, because --help must not import torch
-HELP = {
-    "data": "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH",
-    "loss": "softmax, logitnorm, meln, isomax, ... (an unknown name lists them all)",
-    "model": "cnn, cnn5, airbench, resnet18, resnet34, wrn_40_2, ... (an unknown name lists them all)",
-    "loss_options": "for the loss, name=value, e.g. temperature=0.3",
-    "milestones": "epochs of --schedule steps",
-    "schedule": "cosine, triangular or steps",
-    "warmup": "share of a triangular schedule in which the rate rises",
-    "norm_bias_lr": "learning rate of the batch norms' biases",
-    "ema_decay": "of the average of the weights that is evaluated and saved; none by default",
-    "known": "the first so many classes are in-distribution, the others near OOD",
-    "ood": "names of the OOD sets",
-    "lr": "learning rate of the network",
-    "augment": "none, crop_flip, shift_flip or resized_crop",
-    "head_lr": "learning rate of the classifier; by default that of the network",
-    "select": "which epoch's weights to keep: last, or the most accurate on validation (or, a leak, on test)",
-    "limit": "at most so many images of each split and set",
-    "precision": "auto, float32 or bfloat16",
-    "fold": "0 to 4, of five stratified folds",
-}
-
-
-def parse_value(text):
-    """Read an option's value as int, float, bool or text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
-
-
-def parse_option(text):
-    """Parse ``name=value``, an argument of a loss's constructor."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value, such as temperature=0.3")
-    return name, parse_value(value)
+from .options import DEVICE, OPTIONS, PAPERS, Parser, add_config, with_suggestion
 
 
 def config_fields(args):
     """The fields of Config that were given on the command line."""
-    from .config import Config
-
-    return {field.name: getattr(args, field.name) for field in fields(Config) if field.name in args}
+    return {name: getattr(args, name) for name in OPTIONS if name in args}
 
 
 def config_from(args):
@@ -96,9 +55,34 @@ def train(args):
     run = fit(config_from(args), args.runs, args.device)
     if os.environ.get("RANK", "0") != "0":
         return  # one of several processes prints
+    warn_of_collapse([run])
     print(f"{run.label} on {run.config.data}, seed {run.config.seed}: {run.path}")
     for name, values in table({run.config.loss: [run]}).items():
         print(f"  {name:<28} {spread(list(values)):>6} %")
+
+
+def warn_of_collapse(trained):
+    """Warn of trainings of a loss that can collapse, such as MELN as its code has it, that ended near guessing."""
+    collapsed = [run for run in trained if run.config.recipe.remedy and run.accuracy < 2 / len(run.classes)]
+    for label in dict.fromkeys(run.label for run in collapsed):
+        runs = [run for run in collapsed if run.label == label]
+        ended = ", ".join(f"{100 * run.accuracy:.1f} % (seed {run.config.seed})" for run in runs)
+        logging.getLogger("ood_helpers").warning(
+            f"warning: {label} collapsed: it ended with an accuracy of {ended}, and guessing has "
+            f"{100 / len(runs[0].classes):.0f} %. Try --loss-options {runs[0].config.recipe.remedy.lower()}; "
+            "notebook 04 explains why."
+        )
+
+
+def for_terminal(cells):
+    """Blocks of a table of text that fit a terminal; columns are named "quantity set" or (quantity, part)."""
+    pairs = [column if isinstance(column, tuple) else column.rpartition(" ")[::2] for column in cells]
+    width, blocks = shutil.get_terminal_size().columns, []
+    for quantity in dict.fromkeys(quantity for quantity, _ in pairs):
+        block = cells.iloc[:, [k for k, pair in enumerate(pairs) if pair[0] == quantity]]
+        block = block.set_axis([part for first, part in pairs if first == quantity], axis=1).fillna("")
+        blocks.append(f"{quantity or 'all images'}, %\n{block.to_string(line_width=width)}")
+    return "\n\n".join(blocks)
 
 
 def table(args):
@@ -109,8 +93,8 @@ def table(args):
 
     raise_malloc_thresholds()
     with cluster(args.backend, args.scheduler):
-        data, name, written = paper_table(args) if args.paper else losses_table(args)
-    print(written[".md"], end="")
+        data, name, cells, written = paper_table(args) if args.paper else losses_table(args)
+    print(f"{for_terminal(cells)}\n" if sys.stdout.isatty() else written[".md"], end="")
     stem = Path(args.out or folder(data)) / name
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in written.items():
@@ -119,11 +103,12 @@ def table(args):
 
 
 def losses_table(args):
-    """The table of every loss: (data, file name, {suffix: text})."""
+    """The table of every loss: (data, file name, cells, {suffix: text})."""
     from . import sweeps
     from .papers.tables import to_markdown
 
     trained = sweeps.compare_losses(config_from(args), seeds=args.seeds, runs=args.runs, device=args.device)
+    warn_of_collapse([run for group in trained.values() for run in group])
     frame = sweeps.table(trained, positive=args.positive)
     cells = sweeps.summary(frame)
     positive, other = ("ID", "OOD") if args.positive == "id" else ("OOD", "ID")
@@ -132,19 +117,20 @@ def losses_table(args):
     return (
         trained["softmax"][0].config.data,
         "table",
+        cells,
         {".md": f"{to_markdown(cells)}\n\n{note}\n", ".csv": rows.to_csv()},
     )
 
 
 def paper_table(args):
-    """A paper's table: (data, file name, {suffix: text})."""
+    """A paper's table: (data, file name, cells, {suffix: text})."""
     from .papers import tables
 
     options = {name: getattr(args, name) for name in ("faithful", "seeds", "quick", "runs", "device")}
     rows = tables.table(args.paper, **options, **config_fields(args))
     name = "_".join(["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick)
     written = {".md": tables.markdown(rows), ".tex": tables.latex(rows), ".csv": tables.to_csv(rows)}
-    return rows.attrs["data"], name, written
+    return rows.attrs["data"], name, tables.wide(rows)[0], written
 
 
 def export(args):
@@ -183,29 +169,10 @@ def bench(args):
         Path(args.json).write_text(json.dumps(record, indent=1) + "\n")
 
 
-def add_config(parser):
-    """Add an option for each field of Config; what is not given keeps Config's default."""
-    from .config import FIELD_TYPES, Config
-
-    kinds = {
-        "loss_options": {"nargs": "+", "type": parse_option, "metavar": "NAME=VALUE"},
-        "milestones": {"nargs": "+", "type": int},
-        "ood": {"nargs": "+"},
-        "nesterov": {"type": parse_value, "metavar": "true|false"},
-    }
-    for field in fields(Config):
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            default=argparse.SUPPRESS,
-            help=HELP.get(field.name, f"default {field.default}"),
-            **kinds.get(field.name, {"type": FIELD_TYPES[field.name]}),
-        )
-
-
 def add_training(parser):
     """Add the options of every training."""
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
-    parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of trained runs")
+    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of trained runs (default: runs)")
     add_config(parser)
 
 
@@ -216,11 +183,13 @@ def add_table(parser):
     add_training(parser)
     parser.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
     parser.add_argument("--faithful", action="store_true", help="choose on the test split as the authors do")
-    parser.add_argument("--seeds", type=int, default=5, help="trainings of each loss")
-    parser.add_argument("--backend", default="local", help="where the trainings run: local, dask or ray")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each loss (default: 5)")
+    parser.add_argument(
+        "--backend", default="local", metavar="NAME", help="where the trainings run: local (default), dask or ray"
+    )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask or Ray cluster; started here without one")
-    parser.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95")
-    parser.add_argument("--out", metavar="DIR", help="where the table goes; figures/<data> by default")
+    parser.add_argument("--positive", choices=("id", "ood"), default="id", help="positive class of FPR95 (default: id)")
+    parser.add_argument("--out", metavar="DIR", help="where the table goes (default: figures/<data>)")
 
 
 def add_export(parser):
@@ -239,38 +208,37 @@ def add_bench(parser):
     """Add the options of ``bench``."""
     text = "train, heads, metrics, explorer or scaling; by default all"
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=text)
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU where there is one")
+    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     parser.add_argument("--json", metavar="FILE", help="save the numbers")
-    parser.add_argument("--data", help=HELP["data"] + "; photographs that come with scikit-learn by default")
+    parser.add_argument("--data", metavar="NAME", help="images to train on (default: photographs of scikit-learn)")
 
 
-class _Command(argparse.ArgumentParser):
-    """A parser of one command, whose options are added when the command is used."""
+EXAMPLES = """
+examples:
+  python -m ood_helpers train --loss logitnorm --loss-options temperature=0.3
+  python -m ood_helpers table --seeds 3
+  python -m ood_helpers table dismax --quick --seeds 2
 
-    add_options = None
-
-    def parse_known_args(self, *args, **kwargs):
-        if self.add_options:
-            self.add_options(self)
-            self.add_options = None
-        return super().parse_known_args(*args, **kwargs)
+A training is saved in --runs and found there the next time; one that was interrupted goes on where it stopped.
+"""
 
 
 def make_parser():
-    """Make the parser; a command's options are added when it is chosen, since they need torch."""
-    top = argparse.ArgumentParser(prog="python -m ood_helpers", description=__doc__)
+    """Make the parser of all commands."""
+    options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": EXAMPLES}
+    top = Parser(prog="python -m ood_helpers", description=__doc__, **options)
     top.add_argument("--version", action="version", version=f"ood_helpers {__version__}")
-    commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=_Command)
+    commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command", parser_class=Parser)
     for function, add_options, text in (
         (train, add_training, "train one configuration and print its results"),
         (table, add_table, "train every loss with several seeds and print mean and deviation"),
         (export, add_export, "write trained runs into a folder small enough to commit"),
         (bench, add_bench, "measure speed against what people do today"),
     ):
-        formatter = argparse.ArgumentDefaultsHelpFormatter
-        command = commands.add_parser(function.__name__, help=text, description=text, formatter_class=formatter)
+        usage = f"python -m ood_helpers {function.__name__} [options]"
+        command = commands.add_parser(function.__name__, help=text, description=text, usage=usage, **options)
         command.set_defaults(run=function)
-        command.add_options = add_options
+        add_options(command)
     return top
 
 
@@ -282,7 +250,7 @@ def main(arguments=None):
     try:
         args.run(args)
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
-        sys.exit(f"ood_helpers: {error}")
+        sys.exit(f"ood_helpers: {with_suggestion(str(error))}")
     except KeyboardInterrupt:
         sys.exit("ood_helpers: interrupted; the same command resumes from the last checkpoint")
 

@@ -1,6 +1,7 @@
 """Many trainings: run them side by side, put their results into tables, compare two of them."""
 
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from .engine.history import outputs
 from .runs import Run, load_if_intact
 from .training import fit
 
+KEPT = "ID accepted"
+PER_NAME = ("labels", "test images")  # of a table's attrs; the others are the convention of all of its numbers
 MAX_OUTLIERS = 5_000  # made from at most this many validation images
 
 
@@ -156,7 +159,13 @@ def table(
     )
     labels = {name: group[0].label if name == group[0].config.loss else name for name, group in trained.items()}
     frame.attrs = {"data": id_sets[0], "metric": metric, "positive": positive, "score": score, "labels": labels}
+    frame.attrs["test images"] = dict(zip(keys, map(_test_images, everything)))
     return frame
+
+
+def _test_images(run):
+    """What tells other test images from these: a checksum of the labels, and the sizes of all sets."""
+    return zlib.crc32(run.labels["test"].tobytes()), *(len(run.logits[name]) for name in ("test", *run.config.ood))
 
 
 def _results(run, metric, positive, score):
@@ -203,7 +212,8 @@ def compare(results: pd.DataFrame | Mapping[str, Any], a: str, b: str, paired: b
     Parameters
     ----------
     results : DataFrame or mapping
-        A :func:`table`, or ``{name: values}`` with a value per training, or with one frame per name.
+        A :func:`table`, or ``{name: values}`` with a value per training, or with one frame per name. A column
+        ``"ID accepted"`` (in percent) gives the operating point of the others, which must be the same.
     a, b : str
         Names in ``results``.
     paired : bool
@@ -218,7 +228,8 @@ def compare(results: pd.DataFrame | Mapping[str, Any], a: str, b: str, paired: b
     Raises
     ------
     ValueError
-        If the two were not measured alike: other seeds, another convention, other OOD sets.
+        If the two were not measured alike: other seeds, another convention, other OOD sets, other test images, or
+        shares of accepted OOD where different shares of ID are accepted.
 
     Examples
     --------
@@ -235,14 +246,25 @@ def compare(results: pd.DataFrame | Mapping[str, Any], a: str, b: str, paired: b
     clear       True
     """
     x, y = _trainings(results, a), _trainings(results, b)
-    if {**x.attrs, "labels": None} != {**y.attrs, "labels": None}:
-        raise ValueError(f"{a} and {b} were not measured alike: {x.attrs} and {y.attrs}")
+    convention, other = ({k: v for k, v in each.attrs.items() if k not in PER_NAME} for each in (x, y))
+    if convention != other:
+        raise ValueError(f"{a} and {b} were not measured alike: {convention} and {other}")
     if not x.columns.equals(y.columns):
         raise ValueError(f"{a} and {b} have different OOD sets: {', '.join(x)} and {', '.join(y)}")
     if paired and not x.index.equals(y.index):
         raise ValueError(
             f"{a} and {b} cannot be paired by {x.index.name}: {list(x.index)} and {list(y.index)}; "
             "independent trainings are compared with paired=False"
+        )
+    images = [
+        [frame.attrs.get("test images", {}).get((name, key)) for key in frame.index] for name, frame in ((a, x), (b, y))
+    ]
+    if paired and images[0] != images[1]:
+        raise ValueError(f"{a} and {b} were tested on different images, whose difference theirs would be too")
+    if KEPT in x and not np.allclose(*(each[KEPT] if paired else each[KEPT].mean() for each in (x, y))):
+        raise ValueError(
+            f"{a} accepts {x[KEPT].mean():.1f} % of ID images and {b} {y[KEPT].mean():.1f} %: compare the accepted OOD "
+            "images where both accept the same share of ID images, as FPR95 does, or compare AUROC"
         )
     if min(len(x), len(y)) < 2:
         raise ValueError(f"a comparison needs at least two trainings each, not {len(x)} of {a} and {len(y)} of {b}")

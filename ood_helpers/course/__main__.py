@@ -19,7 +19,7 @@ if __name__ == "__main__":
     raise_malloc_thresholds()  # also in the notebooks' kernels, which this process starts
     try:
         COMMANDS[sys.argv[1]]()
-    except ValueError as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("interrupted; run the same command again to continue")

@@ -39,6 +39,12 @@ class Book:
         """The paragraph that follows the heading, in Markdown, without the word Question."""
         return self.cells[0].source.split("\n\n")[1].removeprefix("**Question.** ")
 
+    @property
+    def answers(self) -> str:
+        """Answers to the questions for the room, in Markdown, from ``teaching/<stem>.md``; empty if there is none."""
+        path = self.path.parent / "teaching" / f"{self.stem}.md"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
 
 def books(directory: str | Path | None = None) -> list[Book]:
     """Read the notebooks of a folder, by default ``notebooks/``, in order; ValueError if there are none."""
@@ -54,10 +60,13 @@ def books(directory: str | Path | None = None) -> list[Book]:
 def write_editions(book: Book, target: Path) -> None:
     """Write ``target/student/<name>`` without solutions and outputs, and ``target/teacher/<name>`` with both.
 
+    The teacher's has the answers to the questions for the room below them.
+
     An existing notebook with edited cells is left as it is, and a new version is written next to it as
     ``<stem>_2.ipynb``. Whether cells were edited is decided by a digest of them in the notebook's metadata.
     """
     from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocessor
+    from nbformat.v4 import new_markdown_cell
 
     teacher = copy.deepcopy(book.notebook)
     for cell in teacher.cells:  # two folders below the repository, where notebooks/ is one
@@ -65,6 +74,10 @@ def write_editions(book: Book, target: Path) -> None:
     student = copy.deepcopy(teacher)
     for step in (TagRemovePreprocessor(remove_cell_tags={"solution"}), ClearOutputPreprocessor()):
         student, _ = step.preprocess(student, {})
+    for k, cell in enumerate(teacher.cells):
+        if "questions" in cell.metadata.get("tags", ()) and book.answers:
+            teacher.cells.insert(k + 1, new_markdown_cell(book.answers, id="answers", metadata={"tags": ["answers"]}))
+            break
     for kind, edition in (("student", student), ("teacher", teacher)):
         _write_edition(edition, target / kind / book.path.name)
 

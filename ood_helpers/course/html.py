@@ -94,6 +94,7 @@ def tags(cell: Any) -> set[str]:
 class Output:
     """One output: printed ``text``, ``html``, or a picture ``png`` (base64) with a caption.
 
+    ``notes`` is what a teacher says to it on a slide, as HTML.
     ``states`` is the saved state of the explorers that the picture shows, empty for figures.
     """
 
@@ -102,6 +103,7 @@ class Output:
     png: str = ""
     alt: str = ""
     caption: str = ""
+    notes: str = ""
     states: list[dict[str, Any]] = field(default_factory=list)
 
 

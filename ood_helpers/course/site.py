@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -17,6 +18,23 @@ from .. import figures
 from .editions import Book, books, write_editions
 from .html import STATIC, Output, blocks, document, markdown, tags, template
 
+START = """# Start here
+
+**Students:** open the first notebook in the first column. Choose *Run > Run All Cells*, read, and put your answers in
+the place of the dots: `check` says that they are right, or gives a hint. Your notebook is saved as you write, and
+`make course` never overwrites an answer. Nothing here is in a commit, so write wherever you like.
+
+**Teachers:** the last column has the solutions and the answers to the questions for the room.
+
+| for students | its question | for teachers |
+|---|---|---|
+{rows}
+
+The original notebooks with their outputs are in [notebooks/](../notebooks/README.md).
+"""
+
+ENDING = "What to take"
+CONCLUSIONS = ("**Finding", f"**{ENDING}")
 SHARED = ("ood", "epoch", "target", "positive")  # traits that two explorers side by side share
 TITLE = "What a network says about images it has never seen"
 
@@ -31,7 +49,7 @@ class Explorer(NamedTuple):
 
 
 def course(target: str | Path = "course", notebooks: str | Path | None = None) -> None:
-    """Write ``target/student`` (no solutions, no outputs), ``target/teacher`` and ``target/slides``.
+    """Write ``target/student`` (no solutions, no outputs), ``target/teacher``, ``target/slides`` and a start page.
 
     Parameters
     ----------
@@ -45,13 +63,25 @@ def course(target: str | Path = "course", notebooks: str | Path | None = None) -
     for book in all_books:
         write_editions(book, target)
         (target / "slides" / f"{book.stem}.html").write_text(slides(book), encoding="utf-8")
+    (target / "README.md").write_text(start_page(all_books), encoding="utf-8")
     print(f"{len(all_books)} notebooks for students, for teachers and as slides in {target}")
 
 
-def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None) -> str:
-    """One page of slides: the question, the questions for the room, the start of each section, and the figures.
+def start_page(all_books: list[Book]) -> str:
+    """Return the Markdown that `make lab` opens: where students begin, and what a teacher has."""
+    rows = [
+        f"| [{book.title}](student/{book.path.name}) | {' '.join(book.question.split())} "
+        f"| [with solutions](teacher/{book.path.name}), [slides](slides/{book.stem}.html) |"
+        for book in all_books
+    ]
+    return START.format(rows="\n".join(rows))
 
-    Arrow keys, Page Up and Down, Home and End move; without JavaScript the slides stand one below the other.
+
+def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None) -> str:
+    """One page of slides: the question, the questions for the room, the start and findings of sections, the figures.
+
+    Arrow keys, Page Up and Down, Home and End move, F fills the screen, N shows the notes: the text that is not on
+    the slide, and the answers to the questions. Without JavaScript the slides stand one below the other.
 
     Parameters
     ----------
@@ -61,24 +91,45 @@ def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None
         Gives the live explorer for a saved state, if there are pages to link to.
     """
     deck = [Output(html=markdown(f"# {book.title}\n\n**Question.** {book.question}"))]
-    deck += [Output(html=markdown(cell.source)) for cell in book.cells if "questions" in tags(cell)]
+    asked = [cell.source for cell in book.cells if "questions" in tags(cell)]
+    deck += [Output(html=markdown(source), notes=markdown(book.answers)) for source in asked]
     for block in blocks(book.cells[1:]):
         if block.kind == "code":
-            deck += block.outputs
+            # A description in words is read aloud; the finding has a slide of its own.
+            described = [each.caption == each.alt and not each.states for each in block.outputs]
+            deck += [replace(each, caption="") if alone else each for each, alone in zip(block.outputs, described)]
         elif "task" in block.tags:
             deck.append(Output(html=markdown(block.source)))
         elif block.kind == "markdown" and "questions" not in block.tags:
-            deck += [Output(html=markdown(lead)) for lead in _leads(block.source)]
-    body = template().slides(deck, explorers)
+            deck += [Output(html=markdown(lead), notes=markdown(rest)) for lead, rest in _leads(block.source)]
+    body = template().slides(deck, explorers, book.stem)
     return document(book.title, body, (STATIC / "slides.js").read_text(encoding="utf-8"), "slides")
 
 
-def _leads(source: str) -> Iterator[str]:
-    """Each section's heading, first paragraph and displayed formulas; the rest is what a teacher says."""
-    for section in f"\n{source}".split("\n## ")[1:]:
+def _leads(source: str) -> Iterator[tuple[str, str]]:
+    """Yield what slides show of each section, and what a teacher says to it.
+
+    A section's slide has the heading, the first paragraph and the displayed formulas. The paragraph after the last
+    formula, findings and what to take along have slides of their own. The notes are all other paragraphs.
+    """
+    introduction, *sections = f"\n{source}".split("\n## ")
+    for paragraph in introduction.split("\n\n"):
+        if paragraph.strip().startswith(CONCLUSIONS):
+            yield paragraph, ""
+    for section in sections:
         heading, _, rest = section.partition("\n")
-        first = next((paragraph for paragraph in rest.split("\n\n") if paragraph.strip() and "$$" not in paragraph), "")
-        yield "\n\n".join([f"## {heading}", first, *(f"$${formula}$$" for formula in rest.split("$$")[1::2])])
+        paragraphs = [paragraph for paragraph in rest.split("\n\n") if paragraph.strip()]
+        formulas = [k for k, paragraph in enumerate(paragraphs) if "$$" in paragraph]
+        first = next((k for k in range(len(paragraphs)) if k not in formulas), None)
+        conclusions = [k for k, text in enumerate(paragraphs) if text.startswith(CONCLUSIONS)]
+        conclusions += [k + 1 for k in formulas[-1:] if k + 1 < len(paragraphs)]
+        shown = "\n\n".join(
+            [f"## {heading}", *(paragraphs[k] for k in [first] if k is not None)]
+            + [f"$${formula}$$" for formula in rest.split("$$")[1::2]]
+        )
+        apart = sorted({*conclusions} - {first})
+        yield shown, "\n\n".join(text for k, text in enumerate(paragraphs) if k not in (first, *formulas, *apart))
+        yield from ((paragraphs[k], "") for k in apart)
 
 
 def address(states: list[dict[str, Any]], runs: list[str]) -> tuple[str, str]:

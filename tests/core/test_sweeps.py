@@ -115,6 +115,33 @@ def test_a_table_is_compared_set_by_set_and_paired_by_seed(trained):
     pd.testing.assert_frame_equal(sweeps.compare(shuffled, "softmax", "dismax"), compared)
 
 
+def test_trainings_with_other_test_images_are_not_compared(trained):
+    run = trained["dismax"][0]
+    fewer = replace(run, labels=run.labels | {"test": run.labels["test"][::-1].copy()})
+    frame = sweeps.table({"softmax": trained["softmax"], "dismax": [fewer, *trained["dismax"][1:]]}, "fpr95")
+    with pytest.raises(ValueError, match="softmax and dismax were tested on different images"):
+        sweeps.compare(frame, "softmax", "dismax")
+
+
+def test_shares_of_accepted_strangers_are_compared_at_equal_shares_of_accepted_id():
+    """Five folds whose thresholds were fitted on validation images: one network is only more cautious."""
+    softmax = {"ID accepted": [94.0, 96.7, 97.7, 95.7, 94.4], "OOD accepted": [14.0, 13.5, 13.5, 33.0, 6.0]}
+    logitnorm = {"ID accepted": [94.7, 94.0, 93.0, 93.7, 93.0], "OOD accepted": [8.0, 10.0, 6.0, 17.0, 5.0]}
+    folds = {name: pd.DataFrame(each) for name, each in (("softmax", softmax), ("logitnorm", logitnorm))}
+    with pytest.raises(
+        ValueError, match=r"softmax accepts 95\.7 % of ID images and logitnorm 93\.7 %: compare"
+    ) as refused:
+        sweeps.compare(folds, "softmax", "logitnorm")
+    assert "\n" not in str(refused.value)
+    for each in folds.values():
+        each["ID accepted"] = 95.0
+    assert sweeps.compare(folds, "softmax", "logitnorm").loc["OOD accepted", "difference"] < 0
+    # The FPR95 of the same trainings, all of which accept 95 % of ID images: 2 lower, 1 equal, 2 higher.
+    equal = {"softmax": [16.5, 10.5, 7.5, 31.0, 6.5], "logitnorm": [8.0, 16.0, 7.5, 13.0, 7.0]}
+    row = sweeps.compare(equal, "softmax", "logitnorm").loc["value"]
+    assert row["difference"] == pytest.approx(-4.1) and row["low"] < 0 < row["high"] and not row["clear"]
+
+
 def test_unequal_comparisons_are_refused_in_one_sentence(trained):
     frame = sweeps.table(trained, "fpr95")
     softmax, dismax = frame.loc["softmax"], frame.loc["dismax"]

@@ -1,6 +1,9 @@
 """Students' and teachers' notebooks, and what must never happen to them."""
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -26,7 +29,9 @@ def test_students_get_blanks_without_solutions_and_outputs_and_teachers_get_all(
     student, teacher = (nbformat.read(made / kind / f"{stem}.ipynb", 4) for kind in ("student", "teacher"))
     nbformat.validate(student)
     source = json.dumps(BOOKS[stem].cells).replace("](../figures/", "](../../figures/")
-    assert teacher.cells == json.loads(source)
+    answers = [cell for cell in teacher.cells if cell.metadata.get("tags") == ["answers"]]
+    assert [cell for cell in teacher.cells if cell not in answers] == json.loads(source)
+    assert [cell.source for cell in answers] == [BOOKS[stem].answers]
     solutions = [cell for cell in BOOKS[stem].cells if "solution" in cell.metadata.get("tags", ())]
     wanted = [cell.id for cell in BOOKS[stem].cells if cell not in solutions]
     assert [cell.id for cell in student.cells] == wanted and solutions
@@ -41,6 +46,17 @@ def test_a_notebook_has_a_title_a_question_and_questions_for_the_room(stem):
     book = BOOKS[stem]
     assert book.title and "\n" not in book.title and "?" in book.question
     assert sum("questions" in cell.metadata.get("tags", ()) for cell in book.cells) == 1
+
+
+@pytest.mark.parametrize("stem", BOOKS)
+def test_every_question_for_the_room_has_its_answer_minutes_and_what_to_do_if_it_fails(stem):
+    (asked,) = (cell.source for cell in BOOKS[stem].cells if "questions" in cell.metadata.get("tags", ()))
+    questions = re.findall(r"^\d+\. (.*(?:\n   .*)*)", asked, re.M)
+    sections = dict(re.findall(r"^### \d+\. (.*)\n((?:(?!###).*\n?)*)", BOOKS[stem].answers, re.M))
+    assert [" ".join(question.split()) for question in questions] == list(sections)
+    for question, text in sections.items():
+        for part in ("Answer", "Often said", "If it fails", "Minutes"):
+            assert f"**{part}.** " in text, (question, part)
 
 
 def test_no_notebooks_is_one_sentence(tmp_path):
@@ -102,3 +118,21 @@ def test_a_notebook_that_was_only_run_is_replaced_by_a_new_version(book, tmp_pat
     write_editions(book, tmp_path / "course")
     assert "new = ..." in path.read_text() and len(list(path.parent.iterdir())) == 1
     assert capsys.readouterr().out == ""
+
+
+def test_the_sheet_for_thirty_students_starts_a_server_for_each_also_as_root(tmp_path):
+    (snippet,) = re.findall(r"```sh\n(  for k in .*?)  ```", (ROOT / "notebooks/README.md").read_text(), re.S)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / "course/student").mkdir(parents=True)
+    (tmp_path / "course/student/01_title.ipynb").write_text("{}")
+    python = tmp_path / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "$RUNS" "$@"\n')
+    python.chmod(0o755)
+    for _ in range(2):  # the second time nobody's work is overwritten
+        subprocess.run(["bash", "-c", f"{snippet.replace('1 30', '1 2')}\nwait"], cwd=tmp_path, check=True)
+        (tmp_path / "course/class/1/01_title.ipynb").write_text("answered")
+    assert (tmp_path / "course/class/1/01_title.ipynb").read_text() == "answered"
+    for k in (1, 2):
+        said = (tmp_path / f"course/class/{k}/log").read_text()
+        assert said.startswith(f"{tmp_path}/runs -m jupyterlab") and f"--port={8800 + k}" in said
+        assert f"--ServerApp.root_dir=course/class/{k}" in said and ("--allow-root" in said) == (os.getuid() == 0)

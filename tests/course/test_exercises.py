@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -239,6 +240,26 @@ def test_an_answer_is_judged_alike_whatever_was_checked_before():
 def test_a_predicted_auroc_may_be_any_number_from_0_to_1(value, word):
     lines = ("turned upside down", "black and white exchanged", "half as bright", "pixels shuffled")
     assert word in verdict("changed_images", dict.fromkeys(lines, value), trained())[1]
+
+
+def test_a_prediction_in_the_right_order_is_shown_the_measurement():
+    lines = ("turned upside down", "black and white exchanged", "half as bright", "pixels shuffled")
+    guesses = permutations((0.01, 0.02, 0.03, 0.04))
+    hints = [verdict("changed_images", dict(zip(lines, guess)), trained())[1] for guess in guesses]
+    assert sum("Measured: turned upside down 0." in hint for hint in hints) >= 1
+    assert all("Measured" in hint or " is above “" in hint or "the other way round" in hint for hint in hints)
+
+
+def test_what_is_said_about_a_solution_is_true():
+    solved = {name: source for _, name, source in tagged("solution")}
+    books = {name: stem for stem, name, _ in tagged("solution")}
+    said = {name: do(solved[name], books[name]) for name in ("norm_needed", "tau_for_floor", "smallest_change")}
+    assert "adds log 10 = 2.3 to the gap, and sqrt((k - 1) / k) of that to the norm" in said["norm_needed"]
+    needed = [(np.log(5) + np.log(q / (1 - q))) / np.sqrt(6 / 5) for q in (0.9999, 0.99999)]
+    assert needed[1] - needed[0] == pytest.approx(np.log(10) * np.sqrt(5 / 6), rel=1e-3)
+    floors = [losses.lower_bound(6, tau) for tau in (0.28, 1.2 * 0.28)]
+    assert f"from {floors[0]:.2f} to {floors[1]:.2f}" in said["tau_for_floor"] and floors[1] > 1.8 * floors[0]
+    assert "So little" not in said["smallest_change"] and "long" in said["smallest_change"]
 
 
 def test_a_student_who_spoils_the_inputs_spoils_nothing():

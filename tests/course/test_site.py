@@ -73,6 +73,11 @@ def pages_of(folder):
 # Without a browser
 
 
+def test_the_start_page_leads_students_to_their_notebooks_and_teachers_to_theirs(made):
+    links = re.findall(r"\]\(((?:student|teacher|slides)/[^)]+)\)", (made / "README.md").read_text())
+    assert len(links) == 3 * len(STEMS) and all((made / link).exists() for link in links)
+
+
 @pytest.mark.parametrize("stem", STEMS)
 def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_solution(made, stem):
     page = (made / "slides" / f"{stem}.html").read_text(encoding="utf-8")
@@ -83,6 +88,8 @@ def test_slides_show_the_question_the_rooms_questions_and_every_figure_and_no_so
     assert "def " not in page and "A solution" not in page
     tasks = [cell.source.split("**")[1] for cell in cells if "task" in cell.metadata.get("tags", ())]
     assert tasks and all(f"<strong>{task}</strong>" in page for task in tasks)
+    findings = re.findall(r"^\*\*Finding", "\n\n".join(c.source for c in cells if c.cell_type == "markdown"), re.M)
+    assert page.count("<strong>Finding") == len(findings)  # conclusions are on slides
 
 
 def test_every_notebook_has_its_page_and_its_slides_and_all_links_lead_somewhere(built):
@@ -318,6 +325,25 @@ def test_slides_move_by_keys_and_keep_their_place_in_the_address(visit):
         assert abs(top) < 5
     assert "Questions for the room" in page.locator("section").nth(1).text_content()
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_slides_fill_the_screen_show_notes_and_have_large_type(visit):
+    page = visit(f"{STEMS[0]}_slides")
+    page.evaluate("document.documentElement.requestFullscreen = () => { document.title = 'full'; }")
+    page.keyboard.press("f")
+    assert page.title() == "full"
+    notes = page.locator(".notes").first
+    assert notes.is_hidden()
+    page.keyboard.press("n")
+    assert notes.is_visible() and "Answer." in notes.text_content()
+    page.keyboard.press("n")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    sizes = page.locator("section").evaluate_all(
+        """all => all.flatMap((s) => [...s.querySelectorAll("p, li, figcaption, pre, td, a")])
+        .map((e) => parseFloat(getComputedStyle(e).fontSize))"""
+    )
+    assert min(sizes) >= 18
+    assert page.locator("section iframe").count() >= 2  # explorers are live
 
 
 def test_no_slide_is_larger_than_the_screen(visit):

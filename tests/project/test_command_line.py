@@ -3,24 +3,28 @@
 import subprocess
 import sys
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import ood_helpers
 from ood_helpers import __main__ as command
+from ood_helpers import options
 from ood_helpers.bench import speed
-from ood_helpers.config import Config
+from ood_helpers.config import FIELD_TYPES, Config
+from ood_helpers.losses import BEYOND, RECIPES
 from ood_helpers.papers import PAPERS
 
 QUICK = ["--epochs", "1", "--device", "cpu", "--ood", "near", "noise"]
 
 
-def test_help_needs_no_torch():
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["table", "--help"]])
+def test_help_needs_no_torch_and_has_an_example(arguments):
     code = "import sys; from ood_helpers.__main__ import main\n"
-    code += "try: main(['--help'])\nfinally: print('torch' in sys.modules)"
+    code += f"try: main({arguments})\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.endswith("False\n") and "train" in done.stdout
+    assert done.stdout.endswith("False\n") and "python -m ood_helpers train --loss logitnorm" in done.stdout
 
 
 def test_version(capsys):
@@ -31,7 +35,28 @@ def test_version(capsys):
 
 def test_names_in_the_help_agree_with_the_tables():
     assert set(command.PAPERS) == set(PAPERS)
-    assert set(command.HELP) <= {field.name for field in fields(Config)}
+    kinds = {name: kind for name, (kind, _) in options.OPTIONS.items()}
+    assert kinds == FIELD_TYPES
+
+
+@pytest.mark.parametrize("data", ["digits", "cifar10", "cifar100"])
+def test_defaults_in_the_help_are_those_of_a_training(data):
+    config = Config(data=data, known=6 if data == "digits" else None).resolved()
+    for field in fields(Config):
+        text = options.OPTIONS[field.name][1] + options.default_text(field.name)
+        value = getattr(config, field.name)
+        if isinstance(value, (int, float)) and "(default:" in text and field.name not in ("seed", "known"):
+            assert f"{value}".lower() in text, field.name
+
+
+def test_every_loss_option_in_the_help_is_taken():
+    for loss, option in (
+        ("logitnorm", {"temperature": 0.3}),
+        ("meln", {"positive_temperature": True}),
+        *((loss, {"entropic_scale": 7}) for loss in ("isomax", "isomaxplus", "dismax")),
+    ):
+        assert next(iter(option)) in options.OPTIONS["loss_options"][1]
+        command.check_loss_options(Config(loss=loss, loss_options=option))
 
 
 @pytest.mark.parametrize(
@@ -103,5 +128,48 @@ def test_a_wrong_name_is_one_line_and_no_traceback(tmp_path):
     )
     assert done.returncode == 1 and not done.stdout
     assert done.stderr == (
-        "ood_helpers: unknown loss 'softmx'; known: softmax, logitnorm, meln, isomax, isomaxplus, dismax, dismax_fpr\n"
+        f"ood_helpers: unknown loss 'softmx'; known: {', '.join([*RECIPES, *BEYOND])}. Did you mean softmax?\n"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("trian", "Did you mean train?"),
+        ("train --epohcs 2", "unrecognized arguments: --epohcs 2. Did you mean --epochs?"),
+        ("train --epochs 2.5", "argument --epochs: invalid int value: '2.5'; see --help"),
+        ("train --seed -1", "argument --seed: '-1' is not a whole number from 0; see --help"),
+        ("train --nesterov maybe", "'maybe' is neither true nor false"),
+        ("train --loss-options temperature", "is not of the form name=value"),
+        ("table logitnrm", "Did you mean logitnorm?"),
+        ("table --positive odd", "Did you mean ood?"),
+    ],
+)
+def test_a_wrong_option_is_one_line_without_the_usage(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(arguments.split())
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1 and "usage" not in printed
+
+
+def test_a_collapsed_training_is_warned_of(caplog):
+    run = SimpleNamespace(config=Config(loss="meln", seed=7), accuracy=0.166, classes=range(6), label="MELN")
+    fine = SimpleNamespace(config=Config(loss="meln", seed=3), accuracy=0.977, classes=range(6), label="MELN")
+    softmax = SimpleNamespace(config=Config(), accuracy=0.166, classes=range(6), label="Softmax (CE)")
+    command.warn_of_collapse([fine, softmax])
+    assert not caplog.records
+    command.warn_of_collapse([run, fine])
+    (record,) = caplog.records
+    assert "16.6 % (seed 7)" in record.message and "positive_temperature=true" in record.message
+
+
+def test_tables_fit_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    sets = ("near", "letters", "patches", "noise", "mean")
+    columns = ["accuracy", "ECE", *(f"{q} {name}" for q in ("AUROC", "FPR95 (ID positive)") for name in sets)]
+    cells = pd.DataFrame([["100.0 ± 10.0"] * len(columns)] * 7, list("abcdefg"), columns)
+    text = command.for_terminal(cells)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(text.count(f"{quantity}, %") == 1 for quantity in ("all images", "AUROC", "FPR95 (ID positive)"))
+    paper = cells.iloc[:, :3].set_axis([("near AUROC", part) for part in ("ours", "published", "difference")], axis=1)
+    assert command.for_terminal(paper).startswith("near AUROC, %\n")

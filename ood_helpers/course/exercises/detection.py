@@ -43,14 +43,15 @@ def changed_images(random: Generator, guess: Any, trained: Any) -> str:
     if all(guess[a] > guess[b] for a, b in pairs):
         raise Hint("the other way round: 1 means that confidence tells every changed image from every unchanged one.")
     if right < len(pairs):
+        a, b = next((a, b) for a, b in pairs if guess[a] >= guess[b])
         raise Hint(
-            f"{right} of {len(pairs)} pairs are in the right order. Which change leaves an image that still looks "
-            "like one of the classes, and which leaves none of its strokes?"
+            f"{right} of {len(pairs)} pairs are in the right order; measured, “{b}” is above “{a}”. Which change "
+            "leaves an image that still looks like one of the classes, and which leaves none of its strokes?"
         )
     error = np.mean([abs(guess[name] - measured[name]) for name in names])
-    if error > 0.1:
-        raise Hint(f"the order is right; on average you are off by {error:.2f}. 0.5 would be a coin.")
     listed = ", ".join(f"{name} {measured[name]:.3f}" for name in names)
+    if error > 0.1:
+        raise Hint(f"the order is right; on average you are off by {error:.2f}. Measured: {listed}.")
     return f"off by {error:.2f} on average. Measured: {listed}."
 
 
@@ -104,9 +105,10 @@ def _push(
 
 def smallest_change(random: Generator, attack: Callable) -> str:
     """Fool a small network: raise its confidence in an image with the smallest change."""
-    change, ours, signs, reached = [], [], [], []
+    change, ours, signs, reached, lengths = [], [], [], [], []
     for _ in range(6):
         network, image = toy_detector(random)
+        lengths.append(image.norm().item())
         x = torch.as_tensor(call(attack, network, image, 0.9)).detach()
         if x.shape != image.shape:
             raise Hint(f"return the changed image, of shape {tuple(image.shape)}, not {tuple(x.shape)}.")
@@ -129,7 +131,10 @@ def smallest_change(random: Generator, attack: Callable) -> str:
         if np.allclose(change, signs, rtol=0.1):
             raise Hint(f"{said}: all fooled. The sign moves every pixel alike, also those that hardly matter.")
         raise Hint(f"{said}: all fooled, and it can be done with clearly less. Which direction raises p fastest?")
-    return f"{said}; plain gradient ascent needs {np.mean(ours):.2f}. So little separates 'unsure' from 'sure'."
+    return (
+        f"{said}; plain gradient ascent needs {np.mean(ours):.2f}. These images are {np.mean(lengths):.2f} long, so "
+        "the change is one that is seen."
+    )
 
 
 # 6. Scores and thresholds

@@ -72,7 +72,10 @@ def gap_in_errors(random: Generator, function: Callable) -> str:
             },
             "what is the variance of a mean over n trainings? And of the difference of two such means?",
         )
-    return "beyond two or so the gap is more than the luck of the seeds; it still does not say whose fault it is."
+    return (
+        "beyond Student's t quantile, 4.3 for three trainings and 2.8 for five, the gap is more than the luck of the "
+        "seeds. It does not say whose fault it is."
+    )
 
 
 EXERCISES = (which_choices, gap_in_errors)

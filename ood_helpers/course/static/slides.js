@@ -23,7 +23,12 @@ const show = (k) => {
   slide.focus({ preventScroll: true });
   history.replaceState(null, "", `#${slides.indexOf(slide) + 1}`);
 };
+const actions = {
+  f: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
+  n: () => document.body.classList.toggle("with-notes"),
+};
 addEventListener("keydown", (event) => {
+  if (event.key in actions && !event.altKey && !event.ctrlKey && !event.metaKey) return actions[event.key]();
   if (!(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("a, pre")) return;
   event.preventDefault();
   show(shown() + steps[event.key]);
