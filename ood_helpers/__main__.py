@@ -229,13 +229,13 @@ def make_parser():
     top = Parser(prog="python -m ood_helpers", description=__doc__, **options)
     top.add_argument("--version", action="version", version=f"ood_helpers {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command", parser_class=Parser)
-    for function, add_options, text in (
-        (train, add_training, "train one configuration and print its results"),
-        (table, add_table, "train every loss with several seeds and print mean and deviation"),
-        (export, add_export, "write trained runs into a folder small enough to commit"),
-        (bench, add_bench, "measure speed against what people do today"),
+    for function, add_options, arguments, text in (
+        (train, add_training, "", "train one configuration and print its results"),
+        (table, add_table, "[PAPER] ", "train every loss with several seeds and print mean and deviation"),
+        (export, add_export, "RUNS FOLDER ", "write trained runs into a folder small enough to commit"),
+        (bench, add_bench, "[TASK ...] ", "measure speed against what people do today"),
     ):
-        usage = f"python -m ood_helpers {function.__name__} [options]"
+        usage = f"python -m ood_helpers {function.__name__} {arguments}[options]"
         command = commands.add_parser(function.__name__, help=text, description=text, usage=usage, **options)
         command.set_defaults(run=function)
         add_options(command)

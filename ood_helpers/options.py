@@ -13,7 +13,7 @@ from .presets import LAPTOP, PHOTOGRAPHS, STANDARD
 PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")
 DEVICE = "auto (the GPU where there is one), cpu or cuda"
 # Every field of Config with its type and what it is; a test compares them.
-OPTIONS: dict[str, tuple[type, str]] = {
+OPTIONS: dict[str, tuple[Any, str]] = {
     "data": (str, "digits, cifar10, cifar100, svhn, mnist, fashion_mnist, kmnist, or folder:PATH (default: digits)"),
     "loss": (str, "softmax (default), logitnorm, meln, isomax, isomaxplus, dismax, dismax_fpr, ..."),
     "seed": (int, "of the weights and the batches (default: 0)"),
@@ -28,18 +28,21 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "warmup": (float, "share of a triangular schedule in which the rate rises"),
     "milestones": (tuple, "epochs of --schedule steps"),
     "augment": (str, "none, crop_flip, shift_flip or resized_crop"),
-    "dropout": (float, "share of features that are dropped (default: 0)"),
+    "dropout": (float, "share of features that are dropped (default: 0.0)"),
     "known": (int, "the first so many classes are in-distribution, the others near OOD (default: 6 of the digits)"),
     "fold": (int, "0 to 4, of five stratified folds (default: the set's own test split)"),
     "ood": (tuple, "names of the OOD sets (default: those of the image set)"),
     "loss_options": (
-        object,
+        Any,
         "temperature=0.3 for logitnorm, positive_temperature=true for meln, entropic_scale=7 for "
         "isomax, isomaxplus and dismax; an unknown name lists the loss's options",
     ),
     "head_lr": (float, "learning rate of the classifier (default: that of the network)"),
-    "norm_bias_lr": (float, "learning rate of the batch norms' biases (default: that of the network)"),
-    "ema_decay": (float, "of the average of the weights that is evaluated and saved (default: no average)"),
+    "norm_bias_lr": (float, "learning rate of the batch norms' biases (default: that of the network; 3.2 for cifar10)"),
+    "ema_decay": (
+        float,
+        "of the average of the weights that is evaluated and saved (default: no average; 0.99 for cifar10)",
+    ),
     "select": (str, "the epoch that is saved: last (default), validation (the most accurate) or test (a leak)"),
     "limit": (int, "at most so many images of each split and set (default: all)"),
     "precision": (str, "auto (default), float32 or bfloat16"),

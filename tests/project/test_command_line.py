@@ -62,7 +62,7 @@ def test_every_loss_option_in_the_help_is_taken():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("bench trian", f"unknown benchmark 'trian'; known: {', '.join(speed.TASKS)}, scaling"),
+        ("bench trian", f"unknown benchmark 'trian'; known: {', '.join(speed.TASKS)}, scaling. Did you mean train?"),
         ("table --backend slurm", "unknown backend 'slurm'; known: local, dask, ray"),
         ("train --device gpu", "unknown device 'gpu'; use auto, cpu, cuda or cuda:1"),
     ],
