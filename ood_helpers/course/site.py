@@ -109,8 +109,8 @@ def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None
 def _leads(source: str) -> Iterator[tuple[str, str]]:
     """Yield what slides show of each section, and what a teacher says to it.
 
-    A section's slide has the heading, the first paragraph and the displayed formulas. The paragraph after the last
-    formula, findings and what to take along have slides of their own. The notes are all other paragraphs.
+    A section's slide has the heading, the first paragraph, the displayed formulas and what follows from the last one;
+    a long conclusion, findings and what to take along have slides of their own. The notes are all other paragraphs.
     """
     introduction, *sections = f"\n{source}".split("\n## ")
     for paragraph in introduction.split("\n\n"):
@@ -122,13 +122,14 @@ def _leads(source: str) -> Iterator[tuple[str, str]]:
         formulas = [k for k, paragraph in enumerate(paragraphs) if "$$" in paragraph]
         first = next((k for k in range(len(paragraphs)) if k not in formulas), None)
         conclusions = [k for k, text in enumerate(paragraphs) if text.startswith(CONCLUSIONS)]
-        conclusions += [k + 1 for k in formulas[-1:] if k + 1 < len(paragraphs)]
-        shown = "\n\n".join(
-            [f"## {heading}", *(paragraphs[k] for k in [first] if k is not None)]
-            + [f"$${formula}$$" for formula in rest.split("$$")[1::2]]
-        )
-        apart = sorted({*conclusions} - {first})
-        yield shown, "\n\n".join(text for k, text in enumerate(paragraphs) if k not in (first, *formulas, *apart))
+        after = [k + 1 for k in formulas[-1:] if k + 1 < len(paragraphs)]
+        short = [k for k in after if len(paragraphs[k].split()) < 50]
+        shown = [f"## {heading}", *(paragraphs[k] for k in [first] if k is not None)]
+        shown += [f"$${formula}$$" for formula in rest.split("$$")[1::2]]
+        shown += [paragraphs[k] for k in short if k != first and k not in conclusions]
+        apart = sorted({*conclusions, *(k for k in after if k not in short)} - {first})
+        said = [text for k, text in enumerate(paragraphs) if k not in (first, *formulas, *apart, *short)]
+        yield "\n\n".join(shown), "\n\n".join(said)
         yield from ((paragraphs[k], "") for k in apart)
 
 
