@@ -33,6 +33,7 @@ _NAMES = {  # and their modules
     "ScoreExplorer": "widgets",
     "NormExplorer": "widgets",
     "Playground": "widgets",
+    "Picker": "widgets",
     "Sketchpad": "widgets",
 }
 

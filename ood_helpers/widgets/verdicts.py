@@ -134,12 +134,12 @@ def sentence(rows: Sequence[dict], name: str, what: str) -> str:
 
     >>> row = {"name": "A", "answer": "3", "confidence": 0.9999, "known": True}
     >>> sentence([row, row | {"name": "B", "known": False}], "A", "the drawing")
-    'A calls the drawing a “3” with > 99.9 % and accepts it as known. 1 of 2 networks refuses it as a stranger: B.'
+    'A calls the drawing “3” with > 99.9 % and accepts it as known. 1 of 2 networks refuses it as a stranger: B.'
     """
     own = next(row for row in rows if row["name"] == name)
     refusing = [row["name"] for row in rows if not row["known"]]
     verdict = "and accepts it as known" if own["known"] else "but refuses it as a stranger"
-    answer = f"{name} calls {what} a “{own['answer']}” with {format_confidence(own['confidence'])} {verdict}."
+    answer = f"{name} calls {what} “{own['answer']}” with {format_confidence(own['confidence'])} {verdict}."
     if len(rows) == 1:
         return answer
     if not refusing:

@@ -59,7 +59,7 @@ export function verdictSentence(networks, classes, answers, chosen, what) {
   const own = answers[chosen];
   const verdict = own.known ? "and accepts it as known" : "but refuses it as a stranger";
   const answer = `“${classes[own.best]}” with ${formatConfidence(own.confidence)}`;
-  return `${networks[chosen].name} calls ${what} a ${answer} ${verdict}. ${refusalWords(networks, answers)}`.trim();
+  return `${networks[chosen].name} calls ${what} ${answer} ${verdict}. ${refusalWords(networks, answers)}`.trim();
 }
 
 function refusalWords(networks, answers) {
