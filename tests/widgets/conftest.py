@@ -102,7 +102,7 @@ def lab(tmp_path_factory):
         def info_file():
             return next(iter((home / "runtime").glob("jpserver-*.json")), None)
 
-        wait_for(info_file, 30, lambda: (home / "lab.log").read_text()[-2000:])
+        wait_for(info_file, 120, lambda: (home / "lab.log").read_text()[-2000:])
         wait_for(lambda: info_file().read_text().rstrip().endswith("}"))
         yield home, json.loads(info_file().read_text())
     finally:

@@ -32,6 +32,12 @@ def test_steps_add_up_and_going_back_restores_what_a_step_has_set():
     assert make_explorer(steps=STEPS, step=2).threshold == 2.5
 
 
+def test_a_step_taken_in_the_browser_arrives_with_its_values():
+    explorer = make_explorer(steps=STEPS)
+    explorer.set_state({"step": 2, "score": "energy", "threshold": 2.25, "bin": None})
+    assert (explorer.step, explorer.score, explorer.threshold) == (2, "energy", 2.25)
+
+
 def test_bad_steps_get_one_clear_sentence():
     for steps, words in (
         ([("a", {"tau": 1})], "a step of NormExplorer cannot set 'tau'; known: loss, norm, angle, temperature, margin"),
@@ -69,7 +75,7 @@ def test_a_path_is_followed_by_keyboard_and_screen_reader_and_is_in_the_address(
     page.wait_for_timeout(320)
     assert re.search(r"\bstep=2\b", page.evaluate("location.hash"))
     other = visit(make_explorer(steps=STEPS), address="#step=2&temperature=3")
-    assert other.locator(".ood-sliders output").all_text_contents()[::2] == ["2.500", "3.000", "none"]
+    assert other.locator(".ood-desk output").all_text_contents()[::2] == ["2.500", "3.000", "none"]
     wrong = visit(make_explorer(steps=STEPS), address="#step=1.5")
     assert lit(wrong) == ["scores"]
 
