@@ -1,7 +1,8 @@
 """The papers' protocols and tables, exported runs, and training on a cluster or over several processes."""
 
+from .comparison import beside_published, comparison_text
 from .export import export_runs
-from .exported_runs import ExportedRun, load_exported_runs, trained
+from .exported_runs import ExportedRun, load_exported_runs, shipped, trained
 from .protocols import PAPERS, systems, systems_of
 from .published_values import known_as, published, published_row
 from .tables import heading, latex, markdown, rows, table, to_csv
@@ -9,6 +10,8 @@ from .tables import heading, latex, markdown, rows, table, to_csv
 __all__ = [
     "PAPERS",
     "ExportedRun",
+    "beside_published",
+    "comparison_text",
     "export_runs",
     "heading",
     "known_as",
@@ -18,6 +21,7 @@ __all__ = [
     "published",
     "published_row",
     "rows",
+    "shipped",
     "systems",
     "systems_of",
     "table",

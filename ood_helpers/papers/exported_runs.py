@@ -151,16 +151,13 @@ def load_exported_runs(folder):
     return runs, content["facts"]
 
 
-def trained(data="cifar10", loss="softmax", seed=0, folder=None) -> ExportedRun:
-    """A network that was trained beforehand and comes with the repository; nothing is trained or downloaded.
+def shipped(data="cifar10", folder=None) -> dict[str, list[ExportedRun]]:
+    """All networks that come with the repository, ``{loss: [run per seed]}``; nothing is trained or downloaded.
 
     Parameters
     ----------
     data : str
         The ID set.
-    loss : str
-        A name of ``losses.RECIPES``.
-    seed : int
     folder : path, optional
         Of the exported runs; by default ``figures/<data>`` of the repository that the working directory or the package
         lies in.
@@ -168,17 +165,11 @@ def trained(data="cifar10", loss="softmax", seed=0, folder=None) -> ExportedRun:
     Raises
     ------
     ValueError
-        When no such network is there; the message lists those that are.
+        When there are none of that ID set; the message lists the sets that there are.
     FileNotFoundError
         Outside of a copy of the repository.
     ood_helpers.runs.DamagedRun
         When a file was changed; the message names it.
-
-    Examples
-    --------
-    >>> run = trained("cifar10", "softmax")
-    >>> run.classes[:3], run.logits["test"].shape, run.images("test").shape[1:]
-    (('airplane', 'automobile', 'bird'), (10000, 10), torch.Size([3, 32, 32]))
     """
     places = [Path(folder)] if folder else [place / "figures" / str(data) for place in _repositories()]
     place = next((place for place in places if (place / "runs.json").is_file()), None)
@@ -192,16 +183,41 @@ def trained(data="cifar10", loss="softmax", seed=0, folder=None) -> ExportedRun:
             f"there is no {places[0] / 'runs.json'}: the trained networks come with the repository, so work in a copy "
             "of it, or name the folder"
         )
-    runs = _load_once(place.resolve(), (place / "runs.json").stat().st_mtime_ns)
-    for run in runs:
-        if (run.config.loss, run.config.seed) == (loss, seed):
+    groups: dict[str, list[ExportedRun]] = {}
+    for run in _load_once(place.resolve(), (place / "runs.json").stat().st_mtime_ns):
+        groups.setdefault(run.config.loss, []).append(run)
+    return groups
+
+
+def trained(data="cifar10", loss="softmax", seed=0, folder=None) -> ExportedRun:
+    """One of the networks of :func:`shipped`.
+
+    Parameters
+    ----------
+    data, folder
+        As for :func:`shipped`, with the same errors.
+    loss : str
+        A name of ``losses.RECIPES``.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        When no such network is there; the message lists those that are.
+
+    Examples
+    --------
+    >>> run = trained("cifar10", "softmax")
+    >>> run.classes[:3], run.logits["test"].shape, run.images("test").shape[1:]
+    (('airplane', 'automobile', 'bird'), (10000, 10), torch.Size([3, 32, 32]))
+    """
+    groups = shipped(data, folder)
+    for run in groups.get(loss, []):
+        if run.config.seed == seed:
             return run
-    seeds: dict[str, list[str]] = {}
-    for run in runs:
-        seeds.setdefault(run.config.loss, []).append(str(run.config.seed))
-    shipped = ", ".join(f"{name} (seed {' '.join(numbers)})" for name, numbers in seeds.items())
+    known = ", ".join(f"{name} (seed {' '.join(str(run.config.seed) for run in g)})" for name, g in groups.items())
     raise ValueError(
-        f"no network of {data} trained with {loss!r} and seed {seed} comes with it; those that do: {shipped}"
+        f"no network of {data} trained with {loss!r} and seed {seed} comes with it; those that do: {known}"
     )
 
 

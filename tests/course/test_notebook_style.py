@@ -8,8 +8,6 @@ NOT_YET = (
     "01_softmax_overconfidence",
     "02_growing_logit_norms",
     "03_logitnorm",
-    "04_meln",
-    "05_isomax_and_dismax",
     "06_scores_and_thresholds",
     "07_your_own_images",
     "08_paper_tables",
