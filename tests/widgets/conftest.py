@@ -59,7 +59,7 @@ def write_state(change):
 score_explorer.BUDGET = 2000  # c has twice as many bytes of logits
 rng = np.random.default_rng(0)
 images = {name: np.zeros((n, 1, 8, 8), np.uint8) for name, n in (("ID", 300), ("OOD", 200))}
-c = ScoreExplorer.from_logits(rng.normal(0, 3, (300, 4)), rng.normal(0, 2, (200, 4)), bin=40, images=images)
+c = ScoreExplorer.from_logits(rng.normal(0, 3, (300, 4)), rng.normal(0, 2, (200, 4)), bin=12, images=images)
 for widget in (a, b, c):
     widget.observe(write_state)
 write_state(None)
