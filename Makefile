@@ -20,8 +20,8 @@ CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md en
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
 # It opens the start page, which leads to notebooks that may be written in: those in course/ are in no commit.
 lab: $(VENV)/installed course/made
-	$(PY) -m jupyterlab --ip=127.0.0.1 '--LabApp.default_url=/lab/tree/course/README.md?factory=Markdown%20Preview' \
-	  --LabApp.news_url= $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(PY) -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/course/start.ipynb \
+	  $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # What has changed is decided inside, notebook by notebook: nothing is run twice.
 figures: $(VENV)/installed

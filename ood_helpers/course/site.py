@@ -58,17 +58,22 @@ def course(target: str | Path = "course", notebooks: str | Path | None = None) -
     notebooks : path, optional
         The folder of the notebooks, by default that of the repository.
     """
+    import nbformat
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
     target, all_books = Path(target), books(notebooks)
     (target / "slides").mkdir(parents=True, exist_ok=True)
     for book in all_books:
         write_editions(book, target)
         (target / "slides" / f"{book.stem}.html").write_text(slides(book), encoding="utf-8")
-    (target / "README.md").write_text(start_page(all_books), encoding="utf-8")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    page = new_notebook(cells=[new_markdown_cell(start_page(all_books), id="start")], metadata=kernel)
+    (target / "start.ipynb").write_text(nbformat.writes(page) + "\n", encoding="utf-8")
     print(f"{len(all_books)} notebooks for students, for teachers and as slides in {target}")
 
 
 def start_page(all_books: list[Book]) -> str:
-    """Return the Markdown that `make lab` opens: where students begin, and what a teacher has."""
+    """Return the Markdown that ``make lab`` opens: where students begin, and what a teacher has."""
     rows = [
         f"| [{book.title}](student/{book.path.name}) | {' '.join(book.question.split())} "
         f"| [with solutions](teacher/{book.path.name}), [slides](slides/{book.stem}.html) |"
