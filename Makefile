@@ -37,7 +37,12 @@ check: $(VENV)/test-installed
 test: $(VENV)/tested
 	@echo "The tests passed and nothing has changed since; make -B test runs them again."
 
-$(VENV)/tested: $(VENV)/test-installed $(if $(CHANGED),always)
+# The accessibility audit of the pages; without npm its tests are skipped.
+AXE := $(VENV)/node_modules/axe-core
+$(AXE): | $(VENV)/test-installed
+	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV) axe-core@4; fi
+
+$(VENV)/tested: $(VENV)/test-installed $(if $(CHANGED),always) | $(AXE)
 	$(PY) -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(BROWSER))
 	$(PY) -m pytest $(BROWSER)
 	@touch $@

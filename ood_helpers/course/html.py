@@ -33,6 +33,15 @@ def formula(latex: str, display: bool) -> str:
     return convert(latex, display="block" if display else "inline")
 
 
+def slug(heading: str) -> str:
+    """Return the name of a section in its page's address.
+
+    >>> slug("What is *known*, and what is not?")
+    'what-is-known-and-what-is-not'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+
+
 class _Renderer(IPythonRenderer):
     """nbconvert's Markdown with MathML, tables that can be scrolled, and links to the pages of the site."""
 
@@ -44,6 +53,12 @@ class _Renderer(IPythonRenderer):
 
     def table(self, text: str) -> str:
         return f'<div class="wide" tabindex="0" role="region" aria-label="table"><table>{text}</table></div>'
+
+    def heading(self, text: str, level: int, **attributes: Any) -> str:
+        if level != 2:
+            return super().heading(text, level, **attributes)
+        name = slug(re.sub(r"<[^>]*>", "", text))
+        return f'<h2 id="{name}">{text} <a class="anchor" href="#{name}" aria-label="Link to this section">#</a></h2>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         if "://" not in url and url.endswith((".ipynb", ".html")):  # notebooks and saved pages are pages of the site
@@ -71,18 +86,37 @@ def highlight(source: str) -> Markup:
 
 
 @cache
-def template() -> Any:
-    """Load the Jinja template; its macros ``page``, ``slides`` and ``contents`` give the body of a document."""
+def template(name: str = "course.html.j2") -> Any:
+    """Load a Jinja template; its macros (``page``, ``slides``; ``front``) give the body of a document."""
     environment = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True)
     environment.filters |= {"markdown": markdown, "highlight": highlight}
-    return environment.get_template("course.html.j2").module
+    return environment.get_template(name).module
+
+
+def static_file(name: str) -> str:
+    """Return the text of a style sheet or script of the course."""
+    return (STATIC / name).read_text(encoding="utf-8")
 
 
 def document(title: str, body: str, script: str = "", kind: str = "page") -> str:
-    """Return a page: ``body`` with the course's style, and a policy that allows ``script`` and nothing else."""
-    style = (STATIC / "course.css").read_text(encoding="utf-8")
+    """Return a page: ``body`` with the course's style, and a policy that allows ``script`` and nothing else.
+
+    ``kind`` is the body's class: "page", "slides" or "front", which has a style sheet of its own.
+    """
+    style = static_file("course.css") + (static_file("front.css") if kind == "front" else "")
     ending = f"\n<script>{script}</script>" if script else ""
     return pages.document(title, f"{body}{ending}", style, POLICY + pages.csp_hash(script), kind)
+
+
+def sections(cells: Iterable[Any]) -> list[tuple[str, Markup]]:
+    """Return the sections of a notebook: their names in the address and their headings in HTML."""
+    headings = [
+        str(heading)
+        for cell in cells
+        if cell.cell_type == "markdown"
+        for heading in re.findall(r"<h2 id=[^>]*>(.*?) <a class=.anchor", str(markdown(cell.source)), re.DOTALL)
+    ]
+    return [(slug(re.sub(r"<[^>]*>", "", heading)), Markup(heading)) for heading in headings]
 
 
 def tags(cell: Any) -> set[str]:

@@ -71,6 +71,7 @@ export function openPage(renderers) {
   const entries = JSON.parse(document.getElementById("ood-data").textContent);
   const place = document.getElementById("ood-widgets");
   const path = choosePath(entries[0], new URLSearchParams(location.hash.slice(1)).get("path"));
+  document.body.classList.toggle("ood-framed", parent !== window); // the page around it has a heading of its own
   let timer = 0;
   const models = entries.map((entry, k) =>
     createModel(entry, (name, value) => {
