@@ -13,11 +13,13 @@ from urllib.parse import parse_qsl
 import nbformat
 import numpy as np
 import pytest
+from accessibility import audit, needs_axe
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ood_helpers.course import notebooks
+from ood_helpers import Config, fit
+from ood_helpers.course import front, notebooks
 from ood_helpers.course import site as course
-from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, link
+from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, Sketchpad, link
 
 ROOT = Path(__file__).parents[2]
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -34,7 +36,10 @@ def built(tmp_path_factory):
 
     pair = scores(), scores()
     link(*pair, *course.SHARED)
+    configs = [Config(loss=loss, epochs=1, limit=60, ood=("letters",)) for loss in ("softmax", "logitnorm")]
+    runs = [fit(config, tmp_path_factory.mktemp("runs"), progress=False) for config in configs]
     live = {
+        "sketchpad": ("Draw", [Sketchpad(runs)]),
         "scores": ("Scores", [scores()]),
         "scores_pair": ("Two losses", pair),
         "norm": ("Norm", [NormExplorer()]),
@@ -102,6 +107,25 @@ def test_every_notebook_has_its_page_and_its_slides_and_all_links_lead_somewhere
         places = [a["href"] for a in page.of("a")] + [frame["src"] for frame in page.of("iframe")]
         local = [place.partition("#")[0] for place in places if not place.startswith(("http", "#"))]
         assert [place for place in local if not (built / place).is_file()] == [], name
+
+
+def test_the_front_page_has_the_pad_the_path_and_a_picture_of_every_notebook(built):
+    page = Elements((built / "index.html").read_text(encoding="utf-8"))
+    (frame,) = page.of("iframe")
+    assert frame["src"] == "sketchpad.html"
+    assert sum((built / name).stat().st_size for name in ("index.html", "sketchpad.html")) < 1_000_000
+    links = [a["href"] for a in page.of("a")]
+    assert all(step.page + ".html" in {link.partition("#")[0] for link in links} for step in front.PATH)
+    assert [link for link in links if link.removesuffix(".html") in STEMS] == [f"{stem}.html" for stem in STEMS]
+    assert len(page.of("img")) == len(STEMS)
+
+
+def test_the_contents_of_a_page_lead_to_its_sections(built):
+    for stem in STEMS:
+        page = Elements((built / f"{stem}.html").read_text(encoding="utf-8"))
+        names = [heading["id"] for heading in page.of("h2")]
+        assert len(names) > 2 and len(set(names)) == len(names), stem
+        assert [a["href"] for a in page.of("a") if a["href"].startswith("#")][1:] >= [f"#{name}" for name in names]
 
 
 def test_pages_load_nothing(built):
@@ -240,8 +264,8 @@ def visit(chromium, built):
 
 def test_from_the_index_through_all_notebooks_by_their_links(visit):
     page = visit("index")
-    assert page.locator("main ol li").count() == len(STEMS)
-    page.locator("main ol a").first.click()
+    assert page.locator(".cards li").count() == len(STEMS)
+    page.locator(".cards h3 a").first.click()
     for stem in STEMS:
         assert page.url.endswith(f"/{stem}.html") and page.locator("h1").count() == 1
         if stem != STEMS[-1]:
@@ -386,3 +410,44 @@ def test_an_address_opens_its_slide_also_behind_pictures(visit):
         )
         page.reload()
         assert abs(page.locator("section").nth(place - 1).evaluate("(s) => s.getBoundingClientRect().top")) < 5
+
+
+def test_the_path_shows_its_steps_in_the_frame_and_keeps_them_in_the_address(visit):
+    page = visit("index")
+    frame, present = page.locator("iframe"), page.locator(".path a[aria-current=step]")
+    page.get_by_role("button", name="Six steps").click()
+    assert page.locator(".place").text_content() == "Step 1 of 6" and not page.locator(".back").is_visible()
+    for _ in range(3):
+        page.get_by_role("button", name="Next step").click()
+    assert present.text_content() == "Choose a loss" and frame.get_attribute("src").startswith("playground.html#loss")
+    assert page.evaluate("location.hash") == "#step=4"
+    page.frame_locator("iframe").locator("[data-key=status]", has_text="Step").wait_for()
+    page.reload()
+    assert present.text_content() == "Choose a loss"
+    page.locator(".path a", has_text="Set a threshold").click()
+    assert page.locator(".task").text_content().startswith("Drag the dashed line")
+
+
+def test_a_figure_is_enlarged_by_a_click_and_by_keyboard(visit):
+    page = visit(STEMS[1])
+    button, large = page.locator("button.enlarge").first, page.locator("dialog.large")
+    button.click()
+    assert large.locator("img").bounding_box()["width"] > button.bounding_box()["width"]
+    page.keyboard.press("Escape")
+    assert not large.is_visible()
+    assert page.evaluate("document.activeElement.className") == "enlarge"
+    page.keyboard.press("Enter")
+    large.click(position={"x": 5, "y": 5})
+    assert not large.is_visible()
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_audit_finds_no_violation_on_any_page(visit, built, scheme):
+    page = visit("index")
+    page.emulate_media(color_scheme=scheme)
+    for name in sorted(pages_of(built)):
+        page.goto((built / f"{name}.html").as_uri())
+        assert audit(page) == [], name
+    page.evaluate("document.body.append(document.createElement('img'))")
+    assert [rule for rule, _ in audit(page)] == ["image-alt"]

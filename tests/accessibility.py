@@ -1,0 +1,24 @@
+"""An audit of pages by axe-core: WCAG 2.1, levels A and AA."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+AXE = Path(__file__).parents[1] / ".venv/node_modules/axe-core/axe.min.js"
+needs_axe = pytest.mark.skipif(not AXE.is_file() and not os.environ.get("CI"), reason="make test installs axe-core")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+RUN = """([tags, inside]) => axe.run(inside ?? document, { iframes: false, runOnly: tags }).then((result) =>
+    [result.passes.length, result.violations.map(({ id, nodes }) => [id, nodes[0].html.slice(0, 200)])])"""
+
+
+def audit(page, inside=None):
+    """Violations in a page and its frames, or in the elements of one selector, as [rule, the first element]."""
+    script = AXE.read_text(encoding="utf-8") + "; 0"  # evaluated from outside, where the page's policy does not reach
+    found = []
+    for frame in page.frames:
+        frame.evaluate(script)
+        passed, violations = frame.evaluate(RUN, [RULES, inside])
+        assert passed > 3  # it has looked at something
+        found += violations
+    return found
