@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import cycle
 from typing import Any
 
-from .beyond.styles import BEYOND_STYLES
+from .beyond.styles import BEYOND_SCORE_LABELS, BEYOND_STYLES
 
 Style = dict[str, Any]  # keywords of Matplotlib's functions
 
@@ -51,7 +51,7 @@ SCORE_LABELS = {
     "gradnorm": "GradNorm",
     "mahalanobis": "Mahalanobis",
     "knn": "k nearest neighbors",
-}
+} | BEYOND_SCORE_LABELS
 
 
 def plain_text(name: object, width: int = 28) -> str:

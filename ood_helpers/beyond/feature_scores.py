@@ -196,3 +196,4 @@ def _knn(train: Any, labels: Any, head: Any, features: Any) -> Any:
 
 _FORMULAS = (react, scale, ash_s, fdbd, nci, vim, neco, max_cosine, feature_norm, mahalanobis_pp, relative_mahalanobis)
 FEATURE_SCORES = {"mahalanobis": _mahalanobis, "knn": _knn} | {f.__name__: f for f in _FORMULAS}
+OF_FEATURES_ALONE = ("mahalanobis", "knn", "feature_norm", "mahalanobis_pp", "relative_mahalanobis")  # of any head

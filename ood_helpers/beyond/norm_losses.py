@@ -147,6 +147,14 @@ class LogitClipLoss(nn.Module):
         self.threshold = check_positive("threshold", threshold)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        z = check_batch(logits, labels)
-        norm = torch.linalg.vector_norm(z, dim=1, keepdim=True) + 1e-7
-        return F.cross_entropy(torch.where(norm > self.threshold, z / (norm * self.threshold), z), labels)
+        return F.cross_entropy(clipped(check_batch(logits, labels), self.threshold), labels)
+
+
+def clipped(logits: Tensor, threshold: float) -> Tensor:
+    """Logits (B, C) as LogitClip's code changes them: a norm above ``threshold`` becomes 1 / ``threshold``.
+
+    >>> clipped(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), threshold=2.0).norm(dim=1)
+    tensor([0.5000, 0.5000])
+    """
+    norm = torch.linalg.vector_norm(logits, dim=1, keepdim=True) + 1e-7
+    return torch.where(norm > threshold, logits / (norm * threshold), logits)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plots import ID, OOD, Style, plain_text, styles
+from ..layout import legend_below, shared_legend
+from ..styles import ID, OOD, OOD_STYLES, Style, plain_text, styles
 from .risk import risk_coverage as areas
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
 # Of what has a norm; the second cue is the line.
@@ -57,10 +59,22 @@ def recorded(history: Mapping[str, Any], name: str, of: str = "train") -> np.nda
 def norms(ax: Axes, history: Mapping[str, Any], of: str = "train") -> Axes:
     """Draw the norms of features and logits (medians) and of the classifier's weights against the epoch, log scales."""
     for name, style in NORMS.items():
-        ax.plot(np.array(history["epoch"]) + 1, recorded(history, name, of), **style)
+        values = recorded(history, name, of)
+        ax.plot(np.array(history["epoch"]) + 1, np.where(values > 0, values, np.nan), **style)  # IsoMax starts at 0
     ax.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="norm")
-    ax.legend()
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    legend_below(ax)
     return ax
+
+
+def norm_panels(fig: Figure, trained: Sequence[Any]) -> None:
+    """Draw :func:`norms` of a run in each Axes of a figure, with its label as the title and one legend for all."""
+    for ax, run in zip(fig.axes, trained):
+        norms(ax, run.history).set_title(plain_text(run.label), fontsize=8)
+        ax.label_outer()
+    shared_legend(fig)
 
 
 def neural_collapse(ax: Axes, history: Mapping[str, Any]) -> Axes:
@@ -68,7 +82,7 @@ def neural_collapse(ax: Axes, history: Mapping[str, Any]) -> Axes:
     for name, style in COLLAPSE.items():
         ax.plot(np.array(history["epoch"]) + 1, recorded(history, name), **style)
     ax.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="distance from collapse")
-    ax.legend()
+    legend_below(ax)
     return ax
 
 
@@ -84,7 +98,19 @@ def risk_coverage(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]]) -
         style["label"] += f": {100 * result['aurc']:.2f} %"
         ax.plot(result["coverage"], 100 * result["risk"], markevery=(0.1, 0.2), **style)
     ax.set(xlabel="coverage: share of images that are decided", ylabel="errors among them, %", xlim=(0, 1))
-    ax.legend(title="AURC")
+    legend_below(ax, title="AURC")
+    return ax
+
+
+def norm_before_and_after(ax: Axes, before: ArrayLike, after: Mapping[float, ArrayLike]) -> Axes:
+    """Draw the norm of clipped logits (N,) against the norm before (N,), a line per threshold, beside the diagonal."""
+    for (threshold, norm), style in zip(after.items(), OOD_STYLES):
+        norm = np.asarray(norm)
+        jumps = np.where(np.abs(np.diff(norm, prepend=norm[:1])) > 0.1, np.nan, norm)  # no line through a jump
+        ax.plot(before, jumps, color=style["color"], linestyle=style["linestyle"], label=f"t = {threshold:g}")
+    ax.plot(before, before, color="gray", linewidth=0.8, label="unchanged")
+    ax.set(xlabel="norm of the logits", ylabel="norm that the loss sees", ylim=(0, 2.5))
+    legend_below(ax)
     return ax
 
 
@@ -107,7 +133,7 @@ def bump(ax: Axes, ranks: pd.DataFrame, highlight: Mapping[str, Any]) -> Axes:
             place: Style = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
             ax.annotate(plain_text(method), (end, row.iloc[end]), color=style["color"], **place)
     ax.set_xticks(x, [plain_text(name) for name in ranks])
-    ax.set(ylabel="rank", xlim=(-0.2, len(x) - 0.3))
+    ax.set(ylabel="rank", xlim=(-0.2, len(x) - 0.3), yticks=[1, *range(10, int(np.nanmax(ranks)) + 1, 10)])
     ax.invert_yaxis()
     return ax
 

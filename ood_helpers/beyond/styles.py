@@ -11,3 +11,18 @@ BEYOND_STYLES: dict[str, dict[str, Any]] = {
     "focal": {"color": "#CC6677", "linestyle": (0, (6, 1, 2, 1)), "marker": "d", "label": "Focal loss"},
     "outlier_exposure": {"color": "#B8A000", "linestyle": (0, (1, 2)), "marker": "8", "label": "Outlier exposure"},
 }
+BEYOND_SCORE_LABELS = {
+    "gen": "GEN",
+    "p_norm": "largest logit / norm",
+    "react": "ReAct",
+    "scale": "SCALE",
+    "ash_s": "ASH-S",
+    "fdbd": "fDBD",
+    "nci": "NCI",
+    "vim": "ViM",
+    "neco": "NECO",
+    "max_cosine": "largest cosine",
+    "feature_norm": "norm of the features",
+    "mahalanobis_pp": "Mahalanobis++",
+    "relative_mahalanobis": "relative Mahalanobis",
+}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ood_helpers import losses, scores
-from ood_helpers.beyond.feature_scores import FEATURE_SCORES, NCI_ALPHA
+from ood_helpers.beyond.feature_scores import FEATURE_SCORES, NCI_ALPHA, OF_FEATURES_ALONE
 from ood_helpers.beyond.logit_scores import gen, p_norm
 from ood_helpers.beyond.norm_losses import T2FNormHead
 
@@ -128,7 +128,6 @@ def knn(f):
 _OF_THE_CLASSIFIER = (react, scale, ash_s, fdbd, nci, vim, neco, max_cosine)
 _OF_FEATURES = (mahalanobis, mahalanobis_pp, relative_mahalanobis, knn)
 FORMULAS = {f.__name__: f for f in (*_OF_THE_CLASSIFIER, *_OF_FEATURES)} | {"feature_norm": lambda f: math.hypot(*f)}
-OF_FEATURES_ALONE = ("feature_norm", "mahalanobis", "mahalanobis_pp", "relative_mahalanobis", "knn")
 
 
 @pytest.mark.parametrize("name", FEATURE_SCORES)

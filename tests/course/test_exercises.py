@@ -10,9 +10,11 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 
 from ood_helpers import losses, metrics, scores
+from ood_helpers.beyond import norm_losses
 from ood_helpers.course.exercises import EXERCISES, check, verdict
 from ood_helpers.course.grading import auroc
 
@@ -58,7 +60,9 @@ def do(source, stem):
 def test_every_notebook_has_exercises_and_every_exercise_one_blank_and_one_solution():
     blanks, solutions = ([(stem, name) for stem, name, _ in tagged(tag)] for tag in ("exercise", "solution"))
     assert blanks == solutions and sorted(name for _, name in blanks) == sorted(EXERCISES)
-    assert all(2 <= sum(stem == each for each, _ in blanks) <= 3 for stem in BOOKS)
+    numbers = {stem: sum(stem == each for each, _ in blanks) for stem in BOOKS}
+    assert numbers.pop("10_museum_of_bugs") == 10  # its exhibits
+    assert all(2 <= number <= 3 for number in numbers.values())
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,7 @@ def test_no_constant_passes(name):
         ("doubled_logits", ("same", "changes")),
         ("which_margins", ("acts", "inert")),
         ("which_choices", ("flatters", "honest")),
+        ("what_it_sees", ("sees", "blind")),
     ],
 )
 def test_one_word_for_everything_is_no_prediction(name, words):
@@ -119,6 +124,9 @@ HELPERS = {
     "kappa": __import__("sklearn.metrics").metrics.cohen_kappa_score,
     "margin_slope": lambda z, y, m: losses.MarginEnhancedLogitNormLoss(1.0, m, "target").double()(z, y),
     "softmax_gradient": lambda z, y: torch.autograd.grad(F.cross_entropy(z.requires_grad_(), y), z)[0],
+    "negated_twice": scores.energy,
+    "by_the_direction": lambda z, y, tau: losses.LogitNormLoss(tau)(z, y),
+    "threshold_and_target": norm_losses.clipped,
 }
 
 
@@ -142,6 +150,16 @@ def onehot(y, z):
 def slope_of_target(z, y, m):
     m = torch.tensor(m, requires_grad=True)
     return torch.autograd.grad(F.cross_entropy((z - m * onehot(y, z)) / z.norm(dim=1, keepdim=True), y), m)
+
+
+def boundaries(z, w):
+    top, best = z.max(1, keepdim=True)
+    return (top - z) / (torch.cdist(w, w) + torch.eye(len(w)))[best[:, 0]]
+
+
+def auprs(a, b):
+    is_id, s = np.r_[np.ones(len(a)), np.zeros(len(b))], np.r_[a, b]
+    return average_precision_score(is_id, s), average_precision_score(1 - is_id, -s)
 
 
 WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
@@ -189,6 +207,31 @@ WRONG = [  # (exercise, a common wrong answer, a word of its own hint)
     ("smallest_change", lambda network, image, c: image, "0 of 6"),
     ("smallest_change", lambda network, image, c: image * np.nan, "NaN"),
     ("smallest_change", lambda network, image, c: image[:3], "shape"),
+    ("boundary_loss", lambda z, w, y: F.cross_entropy(z / boundaries(z, w).sum(1, keepdim=True), y), "their mean"),
+    ("boundary_loss", lambda z, w, y: F.cross_entropy(z / boundaries(z, w).sum(1, keepdim=True) * 4, y), "almost"),
+    ("boundary_loss", lambda z, w, y: F.cross_entropy(z / z.norm(dim=1, keepdim=True), y), "that is LogitNorm"),
+    ("boundary_loss", lambda z, w, y: F.cross_entropy(z / (boundaries(z, w) / 0 * 0).mean(1, True), y), "0 / 0"),
+    ("negated_twice", lambda z: -z.logsumexp(1), "its sign is not"),
+    ("negated_twice", lambda z: z.amax(1), "that of the energy"),
+    ("negated_twice", lambda z: z, "one number per image"),
+    ("divided_twice", lambda r: torch.eye(8), "A constant factor cannot matter"),
+    ("divided_twice", lambda r: torch.eye(3), r"is (8, 8)"),
+    ("swapped_names", lambda a, b: {"aupr": 1.0}, "aupr_in and aupr_out"),
+    ("swapped_names", lambda a, b: dict(zip(("aupr_out", "aupr_in"), auprs(a, b))), "Guessing finds"),
+    ("swapped_names", lambda a, b: dict(zip(("aupr_out", "aupr_in"), auprs(-a, -b))), "which class is positive"),
+    ("sigmoid_inside", lambda a, b: sigmoid_auroc(a.numpy(), b.numpy()), "float32"),
+    ("by_the_direction", lambda z, y, tau: F.cross_entropy(z / F.normalize(z) / tau, y), "guessing, for ever"),
+    ("by_the_direction", lambda z, y, tau: F.cross_entropy(z / tau, y), "is right"),
+    ("by_the_direction", lambda z, y, tau: z, "one number"),
+    ("one_norm", lambda z, y, tau: F.cross_entropy(F.normalize(z, p=1) / tau, y), "in the 2-norm"),
+    ("one_norm", lambda z, y, tau: F.cross_entropy(z / tau, y), "is right"),
+    ("no_log_softmax", lambda z, y: F.nll_loss(z, y), "negative"),
+    ("no_log_softmax", lambda z, y: F.nll_loss(z.softmax(1), y) + 1, "is right"),
+    ("not_the_energy", lambda z: z.log_softmax(1).amax(1), "that of MSP"),
+    ("not_the_energy", lambda z: z.amin(1), "that of the energy"),
+    ("wrong_test_set", lambda results: np.mean(list(results.values())), "Which sets are near"),
+    ("threshold_and_target", lambda z, t: F.normalize(z) / t, "made longer"),
+    ("threshold_and_target", lambda z, t: F.normalize(z) * t, "stay as they are"),
 ]
 
 

@@ -28,6 +28,8 @@ NOTEBOOKS = (
     "06_scores_and_thresholds",
     "07_your_own_images",
     "08_paper_tables",
+    "09_atlas",
+    "10_museum_of_bugs",
 )
 FILES = sorted((ROOT / "ood_helpers").rglob("*.py"))
 # Module name below the package -> file; a package goes by its folder's name.

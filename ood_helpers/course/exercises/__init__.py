@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 
 from ..grading import Hint
-from . import detection, distances, losses, papers
+from . import atlas, detection, distances, losses, museum, papers
 
-_ALL = (*losses.EXERCISES, *distances.EXERCISES, *detection.EXERCISES, *papers.EXERCISES)
+_ALL = (
+    *losses.EXERCISES,
+    *distances.EXERCISES,
+    *detection.EXERCISES,
+    *papers.EXERCISES,
+    *atlas.EXERCISES,
+    *museum.EXERCISES,
+)
 EXERCISES = {exercise.__name__: exercise for exercise in _ALL}
 
 
