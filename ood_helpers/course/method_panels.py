@@ -60,7 +60,7 @@ def inert_margin(logits: Tensor, labels: Tensor) -> Figure:
     return fig
 
 
-def crossing_zero(paths: Mapping[str, ArrayLike], written: Sequence[Run], positive: Sequence[Run]) -> Figure:
+def crossing_zero(paths: Mapping[str, Sequence[float]], written: Sequence[Run], positive: Sequence[Run]) -> Figure:
     """Draw how MELN's temperature crosses zero.
 
     Parameters
@@ -155,7 +155,7 @@ def mosaics(pictures: Tensor, labels: Tensor, classes: Sequence[str], n: int = 6
 
 def scores_of(runs: Sequence[Run], names: Sequence[str], ood: Sequence[str]) -> Figure:
     """Draw histograms of several scores of several runs, one below the other."""
-    rows = {}
+    rows: dict[str, Any] = {}
     for run in runs:
         for name in names:
             values = run.scores(name)
@@ -167,7 +167,7 @@ def scores_of(runs: Sequence[Run], names: Sequence[str], ood: Sequence[str]) -> 
 
 
 def beside_published(frame: pd.DataFrame) -> Figure:
-    """Draw a frame of ``papers.beside_published``: a dot per training, and the published mean as a diamond."""
+    """Draw a frame of ``papers.beside_published``: a dot per training, and the first published mean as a diamond."""
     groups = dict(list(frame.groupby("quantity", sort=False)))
     heights = [0.8 + len(group) for group in groups.values()]
     fig, axes = plt.subplots(
@@ -179,6 +179,8 @@ def beside_published(frame: pd.DataFrame) -> Figure:
         demos.published(
             ax, rows["loss"].tolist(), dict(zip(rows["loss"], zip(rows["published"], rows["published_std"].fillna(0))))
         )
+        low, high = ax.get_xlim()
+        ax.set_xlim(min(low, (low + high) / 2 - 2), max(high, (low + high) / 2 + 2))  # no gap looks large by its scale
     plots.shared_legend(fig)
     return fig
 

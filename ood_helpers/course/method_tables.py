@@ -149,7 +149,7 @@ def by_set(trained: Mapping[str, Sequence[Run]], systems: Sequence[tuple[str, st
     """Mean AUROC in % over trainings: a row per OOD set, a column per (loss, score)."""
     columns = {}
     for loss, name in systems:
-        label = f"{trained[loss][0].config.recipe.label} [{SCORE_LABELS.get(name, name)}]"
+        label = f"{trained[loss][0].config.recipe.label}, {SCORE_LABELS.get(name, name)}"
         columns[label] = sweeps.table({loss: trained[loss]}, "auroc", score=name).mean().drop("mean")
     return pd.DataFrame(columns)
 

@@ -8,7 +8,7 @@ from ..runs import Run
 from ..sweeps import spread
 from .protocols import PAPERS
 from .published_values import known_as, published
-from .tables import heading, measure, spread_text
+from .tables import measure, spread_text
 
 # Networks of other sources that are nearest to a small network for 32-pixel photographs, and how they were trained.
 NETWORKS = {
@@ -17,12 +17,12 @@ NETWORKS = {
     "isomaxplus": ("resnet110", "ResNet-110, 300 epochs, 50,000 training images"),
     "odin": ("densenet_bc_100_12", "DenseNet-BC-100, 300 epochs, 50,000 training images"),
 }
-# Quantities that do not depend on the number of OOD images, as AUPR does, and how their images differ.
-IMAGES = {
-    ("-", "accuracy"): "",
-    ("near", "auroc"): "its own lists of images, another filter to resize Tiny ImageNet",
-    ("tinyimagenet_resize", "auroc"): "10,000 other images of ImageNet, another filter to resize them",
-    ("tinyimagenet_crop", "auroc"): "10,000 other images of ImageNet",
+# Quantities that do not depend on the number of OOD images, as AUPR does: their names, and how their images differ.
+QUANTITIES = {
+    ("-", "accuracy"): ("accuracy", ""),
+    ("near", "auroc"): ("AUROC, near", "its own lists of images, another filter to resize Tiny ImageNet"),
+    ("tinyimagenet_resize", "auroc"): ("AUROC, ImageNet resized", "10,000 other images, another filter to resize them"),
+    ("tinyimagenet_crop", "auroc"): ("AUROC, ImageNet cropped", "10,000 other images"),
 }
 
 
@@ -51,18 +51,18 @@ def beside_published(trained: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
         each = [measure(run, score, groups=PAPERS["openood"].groups) for run in group]
         for source, (model, training) in NETWORKS.items():
             values = published().get((source, known_as(group[0].config.data), model, loss, score), {})
-            for quantity, images in IMAGES.items():
+            for quantity, (name, images) in QUANTITIES.items():
                 if quantity in values and quantity in each[0]:
                     value, deviation = values[quantity]
                     lines.append(
-                        {"quantity": heading(quantity), "loss": group[0].config.recipe.label, "source": source}
+                        {"quantity": name, "loss": group[0].config.recipe.label, "source": source}
                         | {"ours": [results[quantity] for results in each], "published": value}
                         | {"published_std": deviation, "differs": "; ".join(filter(None, (training, images)))}
                     )
     if not lines:
         raise ValueError(f"nothing is published for {', '.join(trained)} on these image sets")
     frame = pd.DataFrame(lines).astype({"published": float, "published_std": float})
-    order = [heading(quantity) for quantity in IMAGES]
+    order = [name for name, _ in QUANTITIES.values()]
     return frame.sort_values("quantity", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 

@@ -10,7 +10,6 @@ NOT_YET = (
     "03_logitnorm",
     "06_scores_and_thresholds",
     "07_your_own_images",
-    "08_paper_tables",
 )
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 

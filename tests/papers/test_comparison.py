@@ -30,24 +30,24 @@ def runs(loss, seeds=2, **changes):
 def test_each_row_is_of_one_loss_score_and_quantity_and_has_what_differs():
     frame = papers.beside_published({"softmax": runs("softmax"), "logitnorm": runs("logitnorm", 1)})
     published = frame.set_index(["quantity", "loss", "source"])["published"]
-    assert published["near AUROC", "Softmax (CE)", "openood_v1.5"] == 88.03
-    assert published["near AUROC", "LogitNorm", "openood_v1.5"] == 92.33
-    assert published["tinyimagenet_resize AUROC", "Softmax (CE)", "dismax"] == 89.7
-    assert not frame["quantity"].str.contains("mnist|far|AUPR|crop").any()  # not published, or of other images
+    assert published["AUROC, near", "Softmax (CE)", "openood_v1.5"] == 88.03
+    assert published["AUROC, near", "LogitNorm", "openood_v1.5"] == 92.33
+    assert published["AUROC, ImageNet resized", "Softmax (CE)", "dismax"] == 89.7
+    assert not frame["quantity"].str.contains("MNIST|far|AUPR|cropped").any()  # not published, or of other images
     assert frame["differs"].str.contains("epochs").all()
-    assert frame[frame["quantity"] == "near AUROC"]["differs"].str.contains("filter").all()
+    assert frame[frame["quantity"] == "AUROC, near"]["differs"].str.contains("filter").all()
 
 
 def test_near_is_the_mean_of_its_sets_in_each_training():
     group = runs("softmax", 3)
     frame = papers.beside_published({"softmax": group}).set_index("quantity")
     aurocs = [100 * np.mean([run.detection()[name]["auroc"] for name in OOD[:2]]) for run in group]
-    assert frame.loc["near AUROC", "ours"] == pytest.approx(aurocs)
+    assert frame.loc["AUROC, near", "ours"] == pytest.approx(aurocs)
 
 
 def test_the_table_for_display_has_n_and_spread():
     text = papers.comparison_text(papers.beside_published({"softmax": runs("softmax", 3)}))
-    row = text.loc[("near AUROC", "Softmax (CE)")]
+    row = text.loc[("AUROC, near", "Softmax (CE)")]
     assert row["n"] == 3 and "±" in row["ours"] and row["published"] == "88.0 ± 0.2"
 
 

@@ -21,7 +21,6 @@ def test_every_notebook_runs_on_a_folder_of_colour_images(tmp_path, monkeypatch)
         data.ImageSet("tinted", images, digits.labels, CLASSES, digits.splits), tmp_path / "images", [40] * 10
     )
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    shutil.copytree(ROOT / "figures/cifar10_jpeg", tmp_path / "figures/cifar10_jpeg")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in ("RUNS", "OOD_FIGURES", "OOD_DATA"):
