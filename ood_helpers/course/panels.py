@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 from torch import Tensor
 
-from .. import plots, scores
+from .. import plots, scores, styles
+from ..layout import shared_legend
 from ..runs import Run
 from . import plots as demos
 
@@ -33,10 +34,10 @@ def answers(run: Any, sets: Sets, n: int = 8) -> Figure:
     fig, axes = plt.subplots(len(sets), 1, figsize=(6.75, 1.1 * len(sets)), squeeze=False)
     confidence = run.scores("msp")
     for ax, name in zip(axes[:, 0], sets):
-        chosen = np.linspace(0, len(run.images(name)) - 1, n).astype(int)
+        chosen = ((np.arange(n) + 0.75) * len(run.images(name)) / n).astype(int)
         logits = run.logits[name][chosen]
         titles = [f"{100 * confidence[name][i]:.0f} %: {run.classes[z.argmax()]}" for i, z in zip(chosen, logits)]
-        in_distribution = name in plots.ID_SETS
+        in_distribution = name in styles.ID_SETS
         demos.images(ax, run.images(name)[chosen], titles, columns=n, ood=() if in_distribution else range(n))
         label = "\n".join((plots.plain_text(name).replace("_", " "), "(ID)" if in_distribution else "(OOD)"))
         ax.text(-0.3, 0.5, label, ha="right", va="center")
@@ -57,8 +58,7 @@ def confidence_histograms(trained: Mapping[str, Run], sets: Sets, bins: int = 30
         top = np.quantile(odds["test"], 0.98)
         limits = (np.log(1 / (len(run.classes) - 1)), max(top, np.log(99.0)))
         for ax, name in zip(row, sets):
-            plots.histogram(ax, odds["test"], {name: odds[name]}, bins=bins, limits=limits)
-            ax.get_legend().remove()
+            plots.histogram(ax, odds["test"], odds[name], bins=bins, limits=limits)
             ax.label_outer()
             if ax in axes[0]:
                 ax.set_title(plots.plain_text(name).replace("_", " "))
@@ -68,7 +68,7 @@ def confidence_histograms(trained: Mapping[str, Run], sets: Sets, bins: int = 30
     for ax in axes.flat:
         ax.tick_params(axis="x", rotation=60)
         ax.set_xlabel("confidence (%)" if ax in axes[-1] else "")
-    legend_above(fig, axes[0, 0], ("ID test images", "OOD images"))
+    shared_legend(fig)
     return fig
 
 
@@ -79,7 +79,9 @@ def far_away(network: Any, points: np.ndarray, labels: np.ndarray) -> Figure:
     for ax, (title, reach) in zip(axes, {"around the data": 1.3, "five times as far": 6.5}.items()):
         line = torch.linspace(-reach * radius, reach * radius, 200).double()
         grid = torch.cartesian_prod(line, line).flip(1)  # rows are y, columns are x
-        demos.landscape(ax, line.numpy(), line.numpy(), scores.msp(network(grid)).view(200, 200), points, labels)
+        demos.landscape(
+            ax, line.numpy(), line.numpy(), scores.msp(network(grid)).view(200, 200).numpy(), points, labels
+        )
         ax.set_title(title)
     axes[1].get_legend().remove()
     distance = np.geomspace(0.1, 100, 60)
@@ -106,7 +108,7 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
     The tables are those of :func:`ood_helpers.course.tables.through_training`.
     """
     fig, axes = plt.subplots(3, len(trained), figsize=(6.75, 5.4), sharex="col", sharey="row", squeeze=False)
-    id_style, ood_style = plots.ID_STYLE, plots.OOD_STYLES[0]
+    id_style, ood_style = styles.ID_STYLE, styles.OOD_STYLES[0]
     for column, (label, table) in zip(axes.T, trained.items()):
         table = table[table.index > 0]
         column[0].plot(table["norm, ID"], **id_style, label="ID test images")
@@ -123,19 +125,6 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
     axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].legend()
     axes[2, 0].legend()
-    return fig
-
-
-def norms_through_training(trained: Mapping[str, Run], sets: Sets) -> Figure:
-    """Draw the norm of the logits over the epochs of each run, on a log axis: median, and band from 10 % to 90 %."""
-    fig, axes = plt.subplots(1, len(trained), figsize=(6.75, 2.9), sharey=True, squeeze=False)
-    for ax, (label, run) in zip(axes[0], trained.items()):
-        norm = {name: run.history["norm"][name] for name in ("test", *sets)}
-        plots.norm_growth(ax, run.history | {"norm": norm}).set_title(label)
-        ax.get_legend().remove()
-        ax.set(xscale="symlog", xlabel="epoch (log scale)")
-        ax.label_outer()
-    legend_above(fig, axes[0, 0])
     return fig
 
 
@@ -178,7 +167,7 @@ def frozen(run: Any, sets: Sets) -> Figure:
         ax.set_xticks(epochs, [f"{epoch:g}" for epoch in epochs], minor=False)
         ax.minorticks_off()
     axes[0, 0].set_ylabel("mean confidence (%)")
-    legend_above(fig, axes[0, 0])
+    shared_legend(fig)
     return fig
 
 
@@ -189,11 +178,11 @@ def push(logits: Tensor, labels: Tensor) -> Figure:
     pushes = torch.stack([true - ((s * direction).softmax(1) * direction).sum(1) for s in norms])
     low, middle, high = pushes.quantile(torch.tensor([0.1, 0.5, 0.9]).double(), dim=1)
     fig, ax = plt.subplots(figsize=(4.5, 2.6))
-    ax.plot(norms, middle, color="black", label="cross-entropy, median and 10 % to 90 % of the images")
-    ax.fill_between(norms, low, high, color="black", alpha=0.2)
-    ax.axvline(logits.norm(dim=1).median().item(), color="gray", linestyle=":", label="norm reached in training")
+    ax.plot(norms, middle, color="black", label="median of the images")
+    ax.fill_between(norms, low, high, color="black", alpha=0.2, label="10 % to 90 %")
+    ax.axvline(logits.norm(dim=1).median().item(), color="gray", linestyle=":", label="norm reached")
     ax.set(yscale="log", xlabel="norm of the logits", ylabel="push towards more norm")
-    legend_above(fig, ax)
+    shared_legend(fig)
     return fig
 
 
@@ -241,7 +230,7 @@ def two_thresholds(trained: Mapping[str, Run], other: str, table: DataFrame) -> 
         ax.set_xlabel("maximum softmax probability")
         ax.get_legend().remove()
         ax.label_outer()
-    legend_above(fig, axes[0])
+    shared_legend(fig)
     return fig
 
 
@@ -254,9 +243,3 @@ def most_accepted(run: Run, name: str, n: int = 16) -> Figure:
     fig, ax = plt.subplots(figsize=(6.4, 2.2))
     demos.images(ax, run.images(name)[top], titles, ood=range(n))
     return fig
-
-
-def legend_above(fig: Figure, ax: Any, labels: Sequence[str] | None = None) -> None:
-    """Put the legend of one plot above all plots of a figure."""
-    handles, texts = ax.get_legend_handles_labels()
-    fig.legend(handles, labels or texts, loc="outside upper center", ncols=len(handles))

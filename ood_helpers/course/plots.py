@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from ..layout import frame, legend_below, shared_legend
+from ..layout import frame, legend_below
 from ..plots import annotated_table, histogram, lines
 from ..styles import ID, LOSS_STYLES, OOD, plain_text, styles
 
@@ -212,69 +212,6 @@ def published(ax: Axes, rows: Sequence[str], values: Mapping[str, tuple[float, f
     ax.set_xlim(max(0, left - 0.05 * (right - left)), min(100, right + 0.05 * (right - left)))
     legend_below(ax)
     return ax
-
-
-def answers(
-    axes: Sequence[Axes],
-    images_of: Mapping[str, np.ndarray],
-    answers_of: Mapping[str, Sequence[str]],
-    ood: Collection[str] = (),
-) -> Sequence[Axes]:
-    """Draw a row of images per set, each with a network's answer; images of the sets in ``ood`` have a dashed frame.
-
-    Parameters
-    ----------
-    axes : sequence of Axes, one for each set
-    images_of : mapping of set to array, shape (N, C, H, W)
-    answers_of : mapping of set to N texts, such as "97 %: cat"
-    ood : collection of str
-    """
-    for ax, (name, shown) in zip(axes, images_of.items(), strict=True):
-        images(ax, shown, answers_of[name], columns=len(shown), ood=range(len(shown)) if name in ood else ())
-        kind = "OOD" if name in ood else "ID"
-        ax.text(-0.2, 0.5, f"{plain_text(name, 16)}\n({kind})", ha="right", va="center", fontsize=8)
-        ax.set_xlim(left=-1.4)
-    return axes
-
-
-def far_away(ax: Axes, distance: ArrayLike, confidence: ArrayLike) -> Axes:
-    """Draw the top probability (N, K) in K directions against the distance (N,), in radii of the data."""
-    top = np.asarray(confidence, dtype=np.float64)
-    ax.plot(distance, np.median(top, axis=1), color="black", label="median")
-    ax.fill_between(distance, *np.quantile(top, (0.1, 0.9), axis=1), color="black", alpha=0.2, label="10 % to 90 %")
-    ax.axvline(1, color="gray", linestyle=":", label="no data beyond")
-    ax.set(xscale="log", xlabel="distance / radius of the data", ylabel="top probability", ylim=(None, 1.02))
-    ax.xaxis.set_major_formatter("{x:g}")
-    legend_below(ax)
-    return ax
-
-
-def panels(
-    axes: Sequence[Axes],
-    id_scores: ArrayLike,
-    ood_scores: Mapping[str, ArrayLike],
-    threshold: float | None = None,
-    bins: int = 20,
-    xlabel: str = "score",
-    limits: tuple[float, float] | None = None,
-    log: bool = False,
-) -> Sequence[Axes]:
-    """Draw a histogram of ID and one OOD set per Axes, side by side with one scale and one legend.
-
-    Parameters are those of ``plots.histogram``; ``ood_scores`` has a set for each of ``axes``.
-    """
-    together = np.concatenate([np.ravel(id_scores), *map(np.ravel, ood_scores.values())])
-    finite = together[np.isfinite(together)]
-    limits = limits or (float(finite.min()), float(finite.max()))
-    for ax, (name, scores) in zip(axes, ood_scores.items(), strict=True):
-        histogram(ax, id_scores, {"OOD": scores}, threshold, bins, xlabel, limits, log)
-        ax.set_title(plain_text(name), fontsize=9)
-        ax.label_outer()
-    top = max(ax.get_ylim()[1] for ax in axes)
-    for ax in axes:
-        ax.set_ylim(top=top)
-    shared_legend(axes[0].figure)
-    return axes
 
 
 def score_rows(

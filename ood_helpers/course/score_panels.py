@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from .. import metrics, plots
+from ..layout import shared_legend
 from ..runs import Run
 from . import score_tables
-from .panels import Sets, legend_above
+from .panels import Sets
 
 
 def score_heatmap(trained: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
@@ -21,8 +22,7 @@ def score_heatmap(trained: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
     fig, axes = plt.subplots(len(trained), 1, figsize=size, height_ratios=heights, sharex=True, squeeze=False)
     for ax, (title, groups) in zip(axes[:, 0], trained.items()):
         table = score_tables.scores_by_loss(groups)
-        columns = [name.replace("_", " ") for name in table.columns]
-        plots.heatmap(ax, table.to_numpy(), table.index, columns, "mean AUROC (%)").set_title(title, loc="left")
+        plots.heatmap(ax, table.to_numpy(), table.index, table.columns, "mean AUROC (%)").set_title(title, loc="left")
     return fig
 
 
@@ -33,7 +33,7 @@ def dial(table: DataFrame) -> Figure:
         ax.plot(table.index, table[name], **style | {"markersize": 3, "label": plots.plain_text(name)})
     ax.axvline(1, color="gray", linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel="temperature T (left: top-two gap; right: max - mean)", ylabel="AUROC of MSP (%)")
-    legend_above(fig, ax)
+    shared_legend(fig)
     return fig
 
 
@@ -60,7 +60,7 @@ def conventions(run: Run, ood: str) -> Figure:
         ax.set_title(title.format(100 * result), pad=14)
         ax.get_legend().remove()
         ax.label_outer()
-    legend_above(fig, axes[0])
+    shared_legend(fig)
     return fig
 
 
@@ -75,8 +75,7 @@ def asked_and_given(run: Run) -> Figure:
     plots.lines(ax, 100 * asked, given)
     ax.plot(100 * asked, 100 * asked, color="gray", linewidth=0.8)
     ax.set(xlabel="validation images accepted (%)", ylabel="accepted (%)", ylim=(0, 100))
-    ax.get_legend().remove()
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center")
+    shared_legend(fig)
     return fig
 
 
@@ -92,5 +91,5 @@ def calibration(trained: Mapping[str, Sequence[Run]]) -> Figure:
             ax.set_title(f"{run.label}\nT = {temperature:.2f}, {ax.get_title()}", fontsize=8)
             ax.get_legend().remove()
             ax.label_outer()
-    legend_above(fig, axes[0, 0])
+    shared_legend(fig)
     return fig

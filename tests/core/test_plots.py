@@ -49,7 +49,6 @@ GALLERY = {
         ["softmax", "meln"],
         {"meln": (99, 3)},
     ),
-    "far_away": lambda ax: demos.far_away(ax, np.geomspace(0.1, 100, 20), RNG.uniform(0.3, 1, (20, 36))),
     "temperature_wall": lambda ax: demos.temperature_wall(
         ax, np.linspace(-3, 3, 100), np.exp(-np.linspace(-3, 3, 100)), 10
     ),
@@ -100,7 +99,7 @@ def test_draws_on_the_given_axes_and_returns_them(ax, name):
 
 
 def test_every_plot_is_in_the_gallery():
-    helpers = {"lines", "annotated_table"} | {"score_rows", "answers", "panels"}  # the latter draw on several Axes
+    helpers = {"lines", "annotated_table"} | {"score_rows"}  # which draws on several Axes
     public = {
         name
         for module in (plots, demos)
@@ -330,18 +329,6 @@ def test_names_of_scores_become_words(ax):
     assert plots.histogram(ax, ID_SCORES, NEAR, xlabel="msp").get_xlabel() == "MSP"
 
 
-def test_one_legend_for_several_panels():
-    fig, axes = plt.subplots(1, 2, layout="constrained")
-    demos.panels(axes, ID_SCORES, {"near": NEAR, "noise": NOISE}, xlabel="msp")
-    assert [ax.get_legend() for ax in axes] == [None, None]
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["ID", "OOD"]
-    assert axes[0].get_ylim() == axes[1].get_ylim() and axes[0].get_xlim() == axes[1].get_xlim()
-    layout.resize(fig, "column")
-    fig.canvas.draw()
-    legend = fig.legends[0].get_window_extent()
-    assert not any(legend.overlaps(ax.get_tightbbox()) for ax in axes)
-
-
 def test_widths_and_heights_of_printed_figures():
     for size, width, expected in (
         ((5, 3.2), "column", (3.25, 2.6)),
@@ -353,13 +340,6 @@ def test_widths_and_heights_of_printed_figures():
         assert tuple(fig.get_size_inches()) == pytest.approx(expected)
     with pytest.raises(ValueError, match="unknown width 'wide'; known: column, text, page"):
         layout.resize(fig, "wide")
-
-
-def test_answers_frame_the_images_of_ood_sets():
-    axes = plt.figure().subplots(2, 1)
-    demos.answers(axes, {"test": IMAGES[:2], "near": IMAGES[:3]}, {"test": "ab", "near": "abc"}, ood=["near"])
-    assert [len(ax.lines) for ax in axes] == [0, 3]
-    assert [text.get_text() for text in axes[1].texts] == ["a", "b", "c", "near\n(OOD)"]
 
 
 def test_no_line_goes_through_the_pole_of_the_temperature(ax):

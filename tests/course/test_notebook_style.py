@@ -3,28 +3,13 @@
 import pytest
 from notebook_counts import NOTEBOOKS, Counts, count
 
-# Notebooks that are not yet within the limits. One that is must be taken off the list.
-NOT_YET = (
-    "01_softmax_overconfidence",
-    "02_growing_logit_norms",
-    "03_logitnorm",
-    "06_scores_and_thresholds",
-    "07_your_own_images",
-)
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_cells_are_few_lines(path):
     faults = count(path).faults
-    if path.stem in NOT_YET:
-        assert faults, f"{path.stem} is within the limits: take it off the list NOT_YET"
-    else:
-        assert not faults, "; ".join(faults)
-
-
-def test_the_list_names_notebooks_that_exist():
-    assert set(NOT_YET) <= {path.stem for path in PATHS}
+    assert not faults, "; ".join(faults)
 
 
 @pytest.mark.parametrize(
