@@ -25,6 +25,8 @@ OOD_STYLES: tuple[Style, ...] = (
     {"color": "#7A3500", "linestyle": ":", "marker": "^"},
     {"color": "#F39A55", "linestyle": "-.", "marker": "D"},
     {"color": "#3F1B00", "linestyle": (0, (6, 1, 1, 1, 1, 1)), "marker": "v"},
+    {"color": "#B3591E", "linestyle": (0, (1, 2)), "marker": "P"},
+    {"color": "#FFC48C", "linestyle": (0, (8, 2)), "marker": "X"},
 )
 # From the palettes of Okabe & Ito and of Tol, distinct for color-blind readers, without the ID blue and OOD vermillion.
 LOSS_STYLES: dict[str, Style] = {

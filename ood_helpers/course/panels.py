@@ -11,7 +11,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from .. import plots, scores, styles
-from ..layout import shared_legend
+from ..layout import legend_below, shared_legend
 from ..runs import Run
 from . import plots as demos
 
@@ -53,10 +53,13 @@ def confidence_histograms(trained: Mapping[str, Run], sets: Sets, bins: int = 30
     fig, axes = plt.subplots(
         len(trained), len(sets), figsize=(6.75, 0.5 + 1.6 * len(trained)), sharex=True, sharey="row", squeeze=False
     )
-    for row, (label, run) in zip(axes, trained.items()):
-        odds = {name: scores.log_odds(run.logits[name].astype(np.float64)) for name in ("test", *sets)}
-        top = np.quantile(odds["test"], 0.98)
-        limits = (np.log(1 / (len(run.classes) - 1)), max(top, np.log(99.0)))
+    odds_of = {
+        label: {name: scores.log_odds(run.logits[name].astype(np.float64)) for name in ("test", *sets)}
+        for label, run in trained.items()
+    }
+    top = max(np.quantile(odds["test"], 0.98) for odds in odds_of.values())
+    limits = np.log(1 / (len(next(iter(trained.values())).classes) - 1)), max(top, np.log(99.0))
+    for row, (label, odds) in zip(axes, odds_of.items()):
         for ax, name in zip(row, sets):
             plots.histogram(ax, odds["test"], odds[name], bins=bins, limits=limits)
             ax.label_outer()
@@ -74,7 +77,7 @@ def confidence_histograms(trained: Mapping[str, Run], sets: Sets, bins: int = 30
 
 def far_away(network: Any, points: np.ndarray, labels: np.ndarray) -> Figure:
     """Draw a network's confidence in the plane, near its training points and far away, and along 360 directions."""
-    fig, axes = plt.subplots(1, 3, figsize=(6.75, 2.3), width_ratios=(1.15, 1.15, 1))
+    fig, axes = plt.subplots(1, 3, figsize=(9, 3), width_ratios=(1.25, 1.25, 1))
     radius = np.linalg.norm(points, axis=1).max()
     for ax, (title, reach) in zip(axes, {"around the data": 1.3, "five times as far": 6.5}.items()):
         line = torch.linspace(-reach * radius, reach * radius, 200).double()
@@ -130,19 +133,19 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
 
 def temperature_sweep(rows: DataFrame, chosen: float) -> Figure:
     """Draw the loss and its bound, the norm, and the AUROC against tau; ``rows`` are ``course.tables.temperatures``."""
-    fig, axes = plt.subplots(1, 3, figsize=(6.75, 2.5))
+    fig, axes = plt.subplots(1, 3, figsize=(6.75, 3.2))
     taus = list(rows.index)
     demos.sweep(axes[0], taus, rows["training loss"], bound=rows["lower bound"].to_numpy(), chosen=chosen)
     demos.sweep(axes[1], taus, rows["norm, ID"], ylabel="median norm of the logits, ID")
     axes[1].plot(taus, 1 / np.array(taus), color="gray", linestyle="--", label="1 / tau")
-    axes[1].set_yscale("log")
+    axes[1].set(yscale="log", ylim=(0.9, 1.5 * rows["norm, ID"].max()))
     demos.sweep(axes[2], taus, rows["AUROC, validation outliers (%)"], ylabel="AUROC (%)")
     axes[2].lines[-1].set_label("validation outliers")
     axes[2].plot(taus, rows["AUROC, OOD sets (%)"], "k:^", label="OOD test sets; not used")
     axes[2].set_ylim(rows[["AUROC, validation outliers (%)", "AUROC, OOD sets (%)"]].min().min() - 4, 100)
     for ax in axes:
         ax.set_xticks(taus, [f"{tau:g}" for tau in taus], rotation=60)
-        ax.legend()
+        legend_below(ax)
     return fig
 
 

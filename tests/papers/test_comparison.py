@@ -1,12 +1,15 @@
 """Our trainings beside published values: like is compared with like, and what differs is said."""
 
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ood_helpers import Config, papers
 
+ROOT = Path(__file__).parents[2]
 OOD = ("cifar100", "tiny_imagenet", "mnist", "imagenet_resize")
 RNG = np.random.default_rng(0)
 
@@ -55,3 +58,16 @@ def test_trainings_on_other_images_have_no_published_values():
     group = [replace(run, config=replace(run.config, data="mnist")) for run in runs("softmax")]
     with pytest.raises(ValueError, match="nothing is published"):
         papers.beside_published({"softmax": group})
+
+
+def test_the_results_in_the_readme_are_those_of_the_networks_that_come_with_the_repository():
+    rows = re.findall(r"^\| (\w+), (\w+) \|([\d. |]+)\|[^|]*\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    shipped = papers.shipped("cifar10")
+    assert [loss for loss, _, _ in rows] == list(shipped)
+    for loss, score, cells in rows:
+        measured = []
+        for run in shipped[loss]:
+            auroc = {name: 100 * result["auroc"] for name, result in run.detection(score.lower()).items()}
+            near = (auroc["cifar100"] + auroc["tiny_imagenet"]) / 2
+            measured.append((100 * run.accuracy, near, auroc["mnist"], auroc["imagenet_resize"]))
+        assert np.allclose([float(cell) for cell in cells.split("|")], np.mean(measured, 0), atol=0.051), loss
