@@ -20,8 +20,8 @@ hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("oo
 hypothesis.settings.load_profile("long" if os.environ.get("OOD_LONG") else "ood")
 
 
-# fuzz.py needs atheris, which make test-long only uses where it is; openood_1_5 is another project's code.
-collect_ignore = ["project/fuzz.py", "bridges/openood_1_5"]
+# fuzz.py needs atheris, which make test-long only uses where it is.
+collect_ignore = ["project/fuzz.py"]
 if not os.environ.get("OOD_LONG"):
     collect_ignore += ["project/test_other_images.py", "widgets/test_timing.py"]
 

@@ -1,13 +1,8 @@
-"""A short training on the digits for the tests of the bridges; OpenOOD's files, copied from its repository."""
-
-import sys
-from pathlib import Path
+"""A short training on the digits for the tests of the bridges."""
 
 import pytest
 
 from ood_helpers import Config, fit
-
-sys.path.append(str(Path(__file__).parent / "openood_1_5"))
 
 
 @pytest.fixture(scope="session")
