@@ -66,3 +66,11 @@ def chromium():
         if os.environ.get("CI"):
             raise
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A short training on the digits."""
+    from ood_helpers import Config, fit
+
+    return fit(Config("digits", epochs=3, ood=("letters",)), tmp_path_factory.mktemp("runs"), "cpu", progress=False)

@@ -172,8 +172,20 @@ def _same_run(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}, seed") or other.startswith(f"{one}, seed")
 
 
+def _has_sets(widgets: list[Any], states: list[dict[str, Any]]) -> bool:
+    """Whether a page's widgets have the OOD sets of saved states."""
+    sets = widgets[0].choices.get("ood")
+    return sets is None or all(saved["state"].get("ood", sets[0]) in sets for saved in states)
+
+
+def _offered(state: dict[str, Any], choices: dict[str, list[str]]) -> dict[str, Any]:
+    """A saved state without an OOD set that its page does not have."""
+    return {name: value for name, value in state.items() if name != "ood" or value in choices.get("ood", [value])}
+
+
 def live_explorers(runs: str | Path | None = None) -> Live:
     """Return the explorers of the site, from saved runs; missing ones are trained."""
+    from .. import papers
     from ..config import Config
     from ..sweeps import fit_all, lesson
     from ..widgets import NormExplorer, Playground, ScoreExplorer, Sketchpad, link
@@ -188,13 +200,22 @@ def live_explorers(runs: str | Path | None = None) -> Live:
     trained = fit_all(others, runs)
     everything = [*groups["softmax"], *groups["logitnorm"], *trained]
     one_each = [groups["softmax"][0], groups["logitnorm"][0], *trained[:5]]
-    left, right = ScoreExplorer(everything), ScoreExplorer(everything)
-    right.run = right.choices["run"][len(groups["softmax"])]  # the first LogitNorm beside the first softmax
-    link(left, right, *SHARED)
+    shipped = papers.shipped("cifar10")
+    photographs = [run for group in shipped.values() for run in group]
+
+    def pair(runs: list, second: int) -> list:
+        """Two explorers, the second with the first LogitNorm."""
+        left, right = ScoreExplorer(runs), ScoreExplorer(runs)
+        right.run = right.choices["run"][second]
+        link(left, right, *SHARED)
+        return [left, right]
+
     return {
         "sketchpad": ("Draw a stranger", [Sketchpad(one_each)]),
-        "scores": ("Scores of every loss", [ScoreExplorer(everything)]),
-        "scores_pair": ("Two losses side by side", [left, right]),
+        "photographs": ("Scores on photographs", [ScoreExplorer(photographs)]),
+        "photographs_pair": ("Two losses on photographs", pair(photographs, len(shipped["softmax"]))),
+        "scores": ("Scores of every loss on digits", [ScoreExplorer(everything)]),
+        "scores_pair": ("Two losses on digits", pair(everything, len(groups["softmax"]))),
         "norm": ("Norm and direction of one logit vector", [NormExplorer()]),
         "playground": ("A network in the plane", [Playground()]),
     }
@@ -226,14 +247,21 @@ def site(
     for page in figures.folder(data).glob("*.html"):
         shutil.copyfile(page, target / page.name)
 
-    runs, paths = live["scores"][1][0].choices["run"], {name: {} for name in live}
+    paths: dict[str, dict[str, list]] = {name: {} for name in live}
     script = static_file("frames.js") + static_file("figures.js")
 
     def explorers(states: list[dict]) -> Explorer:
-        page, fragment = address(states, runs)
+        digits = address(states, [])[0]
+        pages = digits, digits.replace("scores", "photographs")
+        page = next((name for name in pages if name in live and _has_sets(live[name][1], states)), digits)
+        choices = live[page][1][0].choices
+        runs = choices.get("run", [])
+        states = [saved | {"state": _offered(saved["state"], choices)} for saved in states]
+        fragment = address(states, runs)[1]
         if "steps" in states[0]:
             path = f"path{len(paths[page]) + 1}"
-            paths[page][path] = [step | {"state": _named(step["state"], runs)} for step in states[0]["steps"]]
+            steps = [step | {"state": _offered(step["state"], choices)} for step in states[0]["steps"]]
+            paths[page][path] = [step | {"state": _named(step["state"], runs)} for step in steps]
             fragment = f"path={path}&{fragment}"
         return Explorer(live[page][0], f"{page}.html#{fragment}")
 

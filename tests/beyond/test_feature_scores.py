@@ -235,4 +235,4 @@ def test_scores_equal_those_of_pytorch_ood(double):
         (gen(z) / CLASSES, detector.GEN.score(z)),
     ]
     for ours, other in pairs:
-        np.testing.assert_allclose(ours, -other, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ours, -other, rtol=1e-5, atol=1e-5)

@@ -276,7 +276,7 @@ def test_the_fast_loop_learns_what_the_plain_loop_learns():
             trainer = {"plain": BaselineTrainer, "fast": FitTrainer}[kind]
             train_epoch = trainer(network, criterion, images, labels, 32, "cpu")
             train_epoch.optimizer.param_groups[0]["lr"] = 0.02
-            for _ in range(5):
+            for _ in range(14):
                 train_epoch()
             found.append(metrics.accuracy(outputs(network, test)[1], test_labels))
     plain, fast = accuracy.values()

@@ -422,12 +422,12 @@ class Malicious:
 def signed(record):
     """A tampered record's JSON with the checksum it needs: an attacker can compute it too."""
     record = {name: value for name, value in record.items() if name != "checksum"}
-    return json.dumps(record | {"checksum": runs._checksum(json.dumps(record, sort_keys=True).encode())})
+    return json.dumps(record | {"checksum": runs.checksum(json.dumps(record, sort_keys=True).encode())})
 
 
 def sign(folder):
     record = json.loads((folder / "config.json").read_text())
-    record["files"] = {name: runs._checksum((folder / name).read_bytes()) for name in runs.FILES}
+    record["files"] = {name: runs.checksum((folder / name).read_bytes()) for name in runs.FILES}
     (folder / "config.json").write_text(signed(record))
 
 
@@ -445,7 +445,7 @@ def test_a_pickle_in_a_runs_folder_is_not_run(tmp_path, monkeypatch):
             load_run(run.path).load_model()
     content = (run.path / "weights.pt").read_bytes()
     checkpoint = Checkpoint(BASE, tmp_path)
-    checkpoint.path.write_bytes(runs._checksum(content).encode() + content)
+    checkpoint.path.write_bytes(runs.checksum(content).encode() + content)
     with pytest.raises(pickle.UnpicklingError):
         checkpoint.read()
     np.savez(run.path / "outputs.npz", **{"logits/test": np.array([Malicious()], dtype=object)})

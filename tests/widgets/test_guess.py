@@ -15,7 +15,7 @@ def rows(page):
 
 def copied(page):
     page.locator("[data-key=copy]").click()
-    page.wait_for_function("document.querySelector('.ood-guess [role=status]').textContent")
+    page.locator(".ood-guess [role=status]:not(:empty)").wait_for(state="attached")
     return page.locator(".ood-guess textarea").input_value().splitlines()
 
 
