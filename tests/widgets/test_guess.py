@@ -45,7 +45,8 @@ def test_bars_threshold_and_auroc_are_guessed_before_they_are_shown(visit, optio
     assert page.locator("dd[data-key=auroc]").text_content() == truth
     assert all(part.is_visible() for part in page.locator(COVERED.replace(", [data-key=cost]", "")).all())
     page.locator("[data-key=again]").click()
-    assert not page.locator("dd[data-key=auroc]").is_visible() and page.locator("[type=number]").input_value() == ""
+    page.locator("dd[data-key=auroc]").wait_for(state="hidden")
+    assert page.locator("[type=number]").input_value() == ""
 
 
 def test_the_guesses_of_a_session_are_copied_as_text(visit):
