@@ -35,7 +35,7 @@ class Detector:
         ``beyond.feature_scores.FEATURE_SCORES``; or a function from logits (N, C) to scores (N,), higher = more
         in-distribution.
     temperature : float or "fit"
-        Logits are divided by it. ``"fit"`` minimises the negative log-likelihood of the validation labels.
+        Logits are divided by it. ``"fit"`` minimises the NLL of the validation labels; 1 if there are no errors.
     acceptance : float
         The share of new ID inputs to accept, at least and in expectation, if they resemble the validation data: with n
         validation inputs, the threshold is the score with the rank ceil(acceptance (n + 1)) from the highest.
@@ -134,8 +134,11 @@ class Detector:
             labels is None or logits is None
         ):
             raise ValueError("fitting a temperature or a cost needs class labels and logits: fit(logits, labels)")
-        fitted = self._params["temperature"]
-        self.temperature_ = float(metrics.fit_temperature(logits, labels) if fitted == "fit" else fitted)
+        temperature = self._params["temperature"]
+        if temperature == "fit":
+            errors = (np.argmax(logits, 1) != np.asarray(labels)).any()  # without, the fit ends at its limit
+            temperature = metrics.fit_temperature(logits, labels) if errors else 1.0
+        self.temperature_ = float(temperature)
         self.id_scores_ = self._score(logits, features)
         self.n_samples_, self.fitted_on_ = len(self.id_scores_), name
         if self._params["cost"] is None:

@@ -56,6 +56,13 @@ def test_a_cost_gives_the_threshold_with_the_least_total(cost):
     assert chosen == min(totals.values())
 
 
+def test_without_an_error_the_temperature_is_not_fitted_and_scores_do_not_saturate():
+    labels = LOGITS.argmax(1)
+    detector = Detector(temperature="fit").fit(LOGITS, labels)
+    assert detector.temperature_ == 1
+    assert len(np.unique(detector.score(LOGITS))) > len(LOGITS) / 2  # at the limit of the fit most would be exactly 1
+
+
 def test_temperature_is_that_of_validation_and_scales_the_logits():
     detector = Detector(temperature="fit").fit(LOGITS, LABELS)
     assert detector.temperature_ == metrics.fit_temperature(LOGITS, LABELS)
