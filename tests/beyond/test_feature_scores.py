@@ -21,6 +21,8 @@ CENTRES = 3 * RNG.normal(size=(CLASSES, WIDTH))
 TRAIN = np.maximum(RNG.normal(size=(150, WIDTH)) @ MIX + CENTRES[LABELS] + 2, 0)
 X = np.maximum(RNG.normal(size=(30, WIDTH)) @ MIX + 2, 0)
 HEAD = nn.Linear(WIDTH, CLASSES).double()
+for parameter in HEAD.parameters():
+    parameter.data = torch.from_numpy(RNG.uniform(-0.3, 0.3, parameter.shape))
 W, B = HEAD.weight.detach().numpy(), HEAD.bias.detach().numpy()
 
 
@@ -210,6 +212,7 @@ def test_scores_equal_those_of_pytorch_ood(double):
     train, labels, x = (torch.from_numpy(array) for array in (TRAIN, LABELS, X))
     maps, flat, z = x[:, :, None, None], nn.Sequential(nn.Flatten(), HEAD), HEAD(x).detach()
     w, b = HEAD.weight.detach(), HEAD.bias.detach()
+    assert z.softmax(1).min() > 1e-7  # below, it clamps probabilities
     single = nn.Linear(WIDTH, CLASSES).float()  # for detectors that convert features to float32
     single.load_state_dict(HEAD.state_dict())
     count = len(train)
