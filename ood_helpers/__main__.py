@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from . import __version__
-from .options import DEVICE, OPTIONS, PAPERS, Parser, add_config, with_suggestion
+from .engine.options import DEVICE, OPTIONS, PAPERS, Parser, add_config, with_suggestion
 
 
 def config_fields(args):

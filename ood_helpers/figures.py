@@ -19,9 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import __version__, alt_text
+from . import __version__
+from .drawing import alt_text
+from .drawing.layout import resize
 from .engine.files import atomic_write
-from .layout import resize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import metrics
-from .alt_text import ROC_GID
-from .layout import frame, legend_below
-from .layout import shared_legend as shared_legend
-from .styles import ID, ID_SETS, SCORE_LABELS, Style, plain_text, styles
-from .styles import LOSS_STYLES as LOSS_STYLES
-from .styles import OOD as OOD
+from .drawing.alt_text import ROC_GID
+from .drawing.layout import frame, legend_below
+from .drawing.layout import shared_legend as shared_legend
+from .drawing.styles import ID, ID_SETS, SCORE_LABELS, Style, plain_text, styles
+from .drawing.styles import LOSS_STYLES as LOSS_STYLES
+from .drawing.styles import OOD as OOD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -97,13 +97,13 @@ def draw(rows: list[Row], machine: dict[str, Any]) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.ticker import LogLocator, NullLocator
 
+    from ..drawing.layout import WIDTHS, shared_legend
+    from ..drawing.styles import LOSS_STYLES, styles
     from ..figures import save_figure, style
-    from ..layout import shared_legend
-    from ..styles import LOSS_STYLES, styles
 
     style()
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    fig, axes = plt.subplots(len(tasks), 2, figsize=(6.75, 1.7 * len(tasks)))
+    fig, axes = plt.subplots(len(tasks), 2, figsize=(WIDTHS["page"], 1.7 * len(tasks)))
     for panels, task in zip(axes, tasks):
         of_task = [row for row in rows if row["task"] == task]
         for ax, quantity, label in zip(panels, ("ms", "mib"), ("time in ms", "memory in MiB")):

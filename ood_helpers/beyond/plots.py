@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..layout import legend_below, shared_legend
-from ..styles import ID, OOD, OOD_STYLES, Style, plain_text, styles
+from ..drawing.layout import legend_below, shared_legend
+from ..drawing.styles import ID, OOD, OOD_STYLES, Style, plain_text, styles
 from .risk import risk_coverage as areas
 
 if TYPE_CHECKING:

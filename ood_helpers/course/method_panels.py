@@ -13,15 +13,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from .. import losses, plots
+from ..drawing.layout import WIDTHS
 from ..runs import Run
 from . import plots as demos
-
-PAGE = 6.75  # inches
 
 
 def learned_temperature(runs: Sequence[Run], logitnorm: Run) -> Figure:
     """Draw the temperature that MELN learns, a line per training, and the one that was chosen for LogitNorm."""
-    fig, ax = plt.subplots(figsize=(3.25, 2.6))
+    fig, ax = plt.subplots(figsize=(WIDTHS["column"], 2.6))
     for run in runs:
         look = plots.LOSS_STYLES["meln"] | {"marker": "", "label": "learned" if run is runs[0] else None}
         ax.plot(run.history["epoch"], run.history["temperature"], **look)
@@ -34,7 +33,7 @@ def learned_temperature(runs: Sequence[Run], logitnorm: Run) -> Figure:
 
 def loss_and_auroc(effects: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw frames of ``method_tables.temperature_effect``, one in a column: the loss above, the AUROC below."""
-    fig, axes = plt.subplots(2, len(effects), figsize=(PAGE, 3.8), sharex=True, squeeze=False)
+    fig, axes = plt.subplots(2, len(effects), figsize=(WIDTHS["page"], 3.8), sharex=True, squeeze=False)
     for (above, below), (title, effect) in zip(axes.T, effects.items()):
         for ax, values, best in (
             (above, effect["loss"], effect["loss"].idxmin()),
@@ -50,7 +49,7 @@ def loss_and_auroc(effects: Mapping[str, pd.DataFrame]) -> Figure:
 
 def inert_margin(logits: Tensor, labels: Tensor) -> Figure:
     """Draw MELN's loss against its margin, subtracted from all logits (N, C) or from the true one."""
-    fig, ax = plt.subplots(figsize=(3.25, 2.6))
+    fig, ax = plt.subplots(figsize=(WIDTHS["column"], 2.6))
     margins = np.linspace(0, 5, 26).tolist()
     curves = {
         f"margin on {on}": [losses.MarginEnhancedLogitNormLoss(1.0, m, on)(logits, labels).item() for m in margins]
@@ -70,7 +69,7 @@ def crossing_zero(paths: Mapping[str, Sequence[float]], written: Sequence[Run], 
     written, positive : sequence of Run
         Trainings of the loss as written, and with a positive temperature.
     """
-    fig, axes = plt.subplots(2, 2, figsize=(PAGE, 5.4))
+    fig, axes = plt.subplots(2, 2, figsize=(WIDTHS["page"], 5.4))
     num_classes = len(written[0].classes)
     perfect = normalize(torch.eye(num_classes).double() * num_classes - 1)
     t = np.linspace(-3, 3, 200)  # without 0
@@ -91,7 +90,7 @@ def crossing_zero(paths: Mapping[str, Sequence[float]], written: Sequence[Run], 
 
 def prototypes(weights: Mapping[str, Any], classes: Sequence[str]) -> Figure:
     """Draw the cosines between the prototypes ``weights[loss]`` (C, D) of each loss."""
-    fig, axes = plt.subplots(1, len(weights), figsize=(PAGE, 2.6))
+    fig, axes = plt.subplots(1, len(weights), figsize=(WIDTHS["page"], 2.6))
     for ax, (loss, w) in zip(axes, weights.items()):
         demos.prototypes(ax, w, classes).set_title(plots.LOSS_STYLES[loss]["label"])
         if ax is not axes[-1]:  # one colour bar for all
@@ -121,7 +120,7 @@ def confidences(views: Mapping[str, tuple[Run, float]], ood: str, columns: int =
     columns : int
     """
     rows = -(-len(views) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(PAGE, 2.1 * rows + 0.4), sharex=True, squeeze=False)
+    fig, axes = plt.subplots(rows, columns, figsize=(WIDTHS["page"], 2.1 * rows + 0.4), sharex=True, squeeze=False)
     for ax, (title, (run, temperature)) in zip(axes.flat, views.items()):
         msp = run.scores("msp", temperature)
         plots.histogram(ax, msp["test"], {ood: msp[ood]}, bins=25, limits=(0, 1), xlabel="msp")
@@ -133,7 +132,7 @@ def confidences(views: Mapping[str, tuple[Run, float]], ood: str, columns: int =
 
 def same_training(logits: Mapping[str, ArrayLike], runs: Sequence[Run], classes: Sequence[str]) -> Figure:
     """Draw that two losses are one: logits (C,) and probabilities of an image, and the training loss of ``runs``."""
-    fig, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6))
+    fig, axes = plt.subplots(1, 3, figsize=(WIDTHS["page"], 2.6))
     z = {name: torch.as_tensor(values) for name, values in logits.items()}
     demos.per_class(axes[0], z, classes, "logit in training")
     demos.per_class(axes[1], {name: values.softmax(0) for name, values in z.items()}, classes, "probability")
@@ -147,7 +146,7 @@ def same_training(logits: Mapping[str, ArrayLike], runs: Sequence[Run], classes:
 
 def mosaics(pictures: Tensor, labels: Tensor, classes: Sequence[str], n: int = 6) -> Figure:
     """Draw the first n mosaics of (N, C, H, W), with the classes ``labels`` (N, 4) of their quadrants."""
-    fig, axes = plt.subplots(1, n, figsize=(PAGE, 1.6))
+    fig, axes = plt.subplots(1, n, figsize=(WIDTHS["page"], 1.6))
     for ax, picture, four in zip(axes, pictures, labels):
         demos.mosaic(ax, picture.numpy(), [classes[i] for i in four])
     return fig
@@ -161,7 +160,7 @@ def scores_of(runs: Sequence[Run], names: Sequence[str], ood: Sequence[str]) -> 
             values = run.scores(name)
             title = f"{run.label}, {plots.SCORE_LABELS[name]}"
             rows[title] = (values["test"], {other: values[other] for other in ood})
-    fig, axes = plt.subplots(len(rows), 1, figsize=(PAGE, 1.7 * len(rows)))
+    fig, axes = plt.subplots(len(rows), 1, figsize=(WIDTHS["page"], 1.7 * len(rows)))
     demos.score_rows(axes, rows)
     return fig
 
@@ -171,7 +170,7 @@ def beside_published(frame: pd.DataFrame) -> Figure:
     groups = dict(list(frame.groupby("quantity", sort=False)))
     heights = [0.8 + len(group) for group in groups.values()]
     fig, axes = plt.subplots(
-        len(groups), 1, figsize=(PAGE, 0.32 * sum(heights) + 0.8), height_ratios=heights, squeeze=False
+        len(groups), 1, figsize=(WIDTHS["page"], 0.32 * sum(heights) + 0.8), height_ratios=heights, squeeze=False
     )
     for ax, (quantity, group) in zip(axes[:, 0], groups.items()):
         rows = group.drop_duplicates("loss")
@@ -187,7 +186,7 @@ def beside_published(frame: pd.DataFrame) -> Figure:
 
 def leak(gains: Mapping[int, Sequence[float]]) -> Figure:
     """Draw by how many points a choice on the test split flatters, against the number of images."""
-    fig, ax = plt.subplots(figsize=(3.25, 2.6))
+    fig, ax = plt.subplots(figsize=(WIDTHS["column"], 2.6))
     plots.lines(ax, list(gains), {"softmax": np.array(list(gains.values()))})
     ax.set(xscale="log", xlabel="images in the test split", ylabel="leak, points of accuracy", ylim=(0, None))
     ax.set_xticks(list(gains), [str(size) for size in gains])

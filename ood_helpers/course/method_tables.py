@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from .. import losses, metrics, scores, sweeps
+from ..drawing.styles import SCORE_LABELS
 from ..runs import Run
-from ..styles import SCORE_LABELS
 
 TEMPERATURES = np.geomspace(0.04, 4, 21)
 
@@ -87,17 +87,6 @@ def collapses(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("seed")
 
 
-def by_score(trained: Mapping[str, Sequence[Run]], names: Sequence[str]) -> pd.DataFrame:
-    """AUROC in %, mean over OOD sets and trainings: a row per loss, a column per score."""
-    rows = {
-        group[0].config.recipe.label: {
-            name: sweeps.table({loss: group}, "auroc", score=name)["mean"].mean() for name in names
-        }
-        for loss, group in trained.items()
-    }
-    return pd.DataFrame(rows).T.rename_axis(columns="AUROC in %, mean over sets and trainings")
-
-
 def differences(frame: pd.DataFrame, reference: str, quantity: str = "mean") -> pd.DataFrame:
     """:func:`ood_helpers.sweeps.compare` of each other loss with ``reference``, in one column of ``sweeps.table``."""
     names = [name for name in frame.index.unique(0) if name != reference]
@@ -118,13 +107,6 @@ def confidence(views: Mapping[str, tuple[Run, float]], ood: str) -> pd.DataFrame
             "ECE, %": 100 * run.ece(temperature),
         }
     return pd.DataFrame(rows).T
-
-
-def calibrated(trained: Mapping[str, Sequence[Run]], ood: str) -> pd.DataFrame:
-    """:func:`confidence` of the first run of each loss at T = 1 and at the temperature fitted on validation images."""
-    runs = [group[0] for group in trained.values()]
-    views = {f"{run.label}": (run, 1.0) for run in runs}
-    return confidence(views | {f"{run.label}, fitted T": (run, run.calibrated_temperature()) for run in runs}, ood)
 
 
 def what_was_run(trained: Mapping[str, Sequence[Run]]) -> pd.DataFrame:

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 from torch import Tensor
 
-from .. import plots, scores, styles
-from ..layout import legend_below, shared_legend
+from .. import plots, scores
+from ..drawing import styles
+from ..drawing.layout import WIDTHS, legend_below, shared_legend
 from ..runs import Run
 from . import plots as demos
 
@@ -31,7 +32,7 @@ def answers(run: Any, sets: Sets, n: int = 8) -> Figure:
     n : int
         Number of images of each set.
     """
-    fig, axes = plt.subplots(len(sets), 1, figsize=(6.75, 1.1 * len(sets)), squeeze=False)
+    fig, axes = plt.subplots(len(sets), 1, figsize=(WIDTHS["page"], 1.1 * len(sets)), squeeze=False)
     confidence = run.scores("msp")
     for ax, name in zip(axes[:, 0], sets):
         chosen = ((np.arange(n) + 0.75) * len(run.images(name)) / n).astype(int)
@@ -50,9 +51,8 @@ def confidence_histograms(trained: Mapping[str, Run], sets: Sets, bins: int = 30
 
     The axis has the log-odds of the confidence, since most of what there is to see lies between 0.9 and 1.
     """
-    fig, axes = plt.subplots(
-        len(trained), len(sets), figsize=(6.75, 0.5 + 1.6 * len(trained)), sharex=True, sharey="row", squeeze=False
-    )
+    shape, size = (len(trained), len(sets)), (WIDTHS["page"], 0.5 + 1.6 * len(trained))
+    fig, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey="row", squeeze=False)
     odds_of = {
         label: {name: scores.log_odds(run.logits[name].astype(np.float64)) for name in ("test", *sets)}
         for label, run in trained.items()
@@ -110,7 +110,7 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
 
     The tables are those of :func:`ood_helpers.course.tables.through_training`.
     """
-    fig, axes = plt.subplots(3, len(trained), figsize=(6.75, 5.4), sharex="col", sharey="row", squeeze=False)
+    fig, axes = plt.subplots(3, len(trained), figsize=(WIDTHS["page"], 5.4), sharex="col", sharey="row", squeeze=False)
     id_style, ood_style = styles.ID_STYLE, styles.OOD_STYLES[0]
     for column, (label, table) in zip(axes.T, trained.items()):
         table = table[table.index > 0]
@@ -133,7 +133,7 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
 
 def temperature_sweep(rows: DataFrame, chosen: float) -> Figure:
     """Draw the loss and its bound, the norm, and the AUROC against tau; ``rows`` are ``course.tables.temperatures``."""
-    fig, axes = plt.subplots(1, 3, figsize=(6.75, 3.2))
+    fig, axes = plt.subplots(1, 3, figsize=(WIDTHS["page"], 3.2))
     taus = list(rows.index)
     demos.sweep(axes[0], taus, rows["training loss"], bound=rows["lower bound"].to_numpy(), chosen=chosen)
     demos.sweep(axes[1], taus, rows["norm, ID"], ylabel="median norm of the logits, ID")
@@ -154,7 +154,7 @@ def frozen(run: Any, sets: Sets) -> Figure:
 
     Both are frozen at the first epoch; one of them then goes on as in the training.
     """
-    fig, axes = plt.subplots(1, len(sets), figsize=(6.75, 2.2), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(sets), figsize=(WIDTHS["page"], 2.2), sharey=True, squeeze=False)
     epochs = run.snapshots["epochs"][1:]
     for ax, name in zip(axes[0], sets):
         z = run.snapshots[name][1:].astype(np.float64)
@@ -191,7 +191,7 @@ def push(logits: Tensor, labels: Tensor) -> Figure:
 
 def reliability(streams: Mapping[str, tuple[Any, Any]]) -> Figure:
     """Draw a reliability diagram for each ``{title: (probabilities, labels)}``."""
-    fig, axes = plt.subplots(1, len(streams), figsize=(6.75, 2.6), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(streams), figsize=(WIDTHS["page"], 2.6), sharey=True, squeeze=False)
     for ax, (name, (probabilities, labels)) in zip(axes[0], streams.items()):
         plots.reliability(ax, probabilities, labels)
         ax.set_title(f"{name}: {ax.get_title()}")
@@ -215,7 +215,7 @@ def sample_grid(mine: Any, other: Any, rows: int = 6) -> Figure:
 
 def fold_dots(table: DataFrame, columns: Sequence[str]) -> Figure:
     """Draw a dot per fold and the mean of each loss, for columns of ``course.tables.folds``."""
-    fig, axes = plt.subplots(1, len(columns), figsize=(6.75, 1.8), sharey=True)
+    fig, axes = plt.subplots(1, len(columns), figsize=(WIDTHS["page"], 1.8), sharey=True)
     for ax, column in zip(axes, columns):
         values = {loss: group[column].to_numpy() for loss, group in table.groupby(level=0, sort=False)}
         plots.seeds(ax, values, f"{column} (%)")
@@ -224,7 +224,7 @@ def fold_dots(table: DataFrame, columns: Sequence[str]) -> Figure:
 
 def two_thresholds(trained: Mapping[str, Run], other: str, table: DataFrame) -> Figure:
     """Draw the MSP of the first fold's test images and of the other folder, with the threshold from validation."""
-    fig, axes = plt.subplots(1, len(trained), figsize=(6.75, 2.5), sharey=True)
+    fig, axes = plt.subplots(1, len(trained), figsize=(WIDTHS["page"], 2.5), sharey=True)
     for ax, (loss, run) in zip(axes, trained.items()):
         values = run.scores("msp")
         threshold = table.loc[(loss, 1), "threshold"]

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from ..layout import frame, legend_below
+from ..drawing.layout import frame, legend_below
+from ..drawing.styles import ID, LOSS_STYLES, OOD, plain_text, styles
 from ..plots import annotated_table, histogram, lines
-from ..styles import ID, LOSS_STYLES, OOD, plain_text, styles
 
 
 def images(

@@ -9,26 +9,26 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from .. import metrics, plots
-from ..layout import shared_legend
+from ..drawing.layout import WIDTHS, shared_legend
 from ..runs import Run
-from . import score_tables
 from .panels import Sets
+from .tables import by_score
 
 
 def score_heatmap(trained: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
     """Draw the mean AUROC of every loss with every score of logits, one table per ``{title: {loss: runs}}``."""
     heights = [len(groups) for groups in trained.values()]
-    size = (6.75, 1.6 + 0.36 * sum(heights))
+    size = (WIDTHS["page"], 1.6 + 0.36 * sum(heights))
     fig, axes = plt.subplots(len(trained), 1, figsize=size, height_ratios=heights, sharex=True, squeeze=False)
     for ax, (title, groups) in zip(axes[:, 0], trained.items()):
-        table = score_tables.scores_by_loss(groups)
+        table = by_score(groups)
         plots.heatmap(ax, table.to_numpy(), table.index, table.columns, "mean AUROC (%)").set_title(title, loc="left")
     return fig
 
 
 def dial(table: DataFrame) -> Figure:
     """Draw the AUROC (%) of each OOD set (columns) against the temperature (index), on a log axis."""
-    fig, ax = plt.subplots(figsize=(5.5, 3))
+    fig, ax = plt.subplots(figsize=(WIDTHS["text"], 3))
     for name, style in plots.styles(table.columns).items():
         ax.plot(table.index, table[name], **style | {"markersize": 3, "label": plots.plain_text(name)})
     ax.axvline(1, color="gray", linewidth=0.8, linestyle=":")
@@ -39,7 +39,7 @@ def dial(table: DataFrame) -> Figure:
 
 def roc_curves(trained: Mapping[str, Run], sets: Sets) -> Figure:
     """Draw the ROC curves of each loss with its own score, a plot for each OOD set."""
-    fig, axes = plt.subplots(1, len(sets), figsize=(6.75, 3.3), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(sets), figsize=(WIDTHS["page"], 3.3), sharey=True, squeeze=False)
     values = {loss: run.scores() for loss, run in trained.items()}
     for ax, name in zip(axes[0], sets):
         plots.roc(ax, {loss: (each["test"], each[name]) for loss, each in values.items()})
@@ -54,7 +54,7 @@ def conventions(run: Run, ood: str) -> Figure:
     thresholds = metrics.threshold(values["test"], 0.95), -metrics.threshold(-values[ood], 0.95)
     results = [run.detection("msp", positive)[ood]["fpr95"] for positive in ("id", "ood")]
     titles = "ID positive: {:.1f} % of OOD accepted", "OOD positive: {:.1f} % of ID rejected"
-    fig, axes = plt.subplots(1, 2, figsize=(6.75, 2.6), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTHS["page"], 2.6), sharey=True)
     for ax, threshold, result, title in zip(axes, thresholds, results, titles):
         plots.histogram(ax, values["test"], {ood: values[ood]}, threshold, xlabel="confidence (MSP)")
         ax.set_title(title.format(100 * result), pad=14)
@@ -67,7 +67,7 @@ def conventions(run: Run, ood: str) -> Figure:
 def asked_and_given(run: Run) -> Figure:
     """Draw the share of images that is accepted, against the share of validation images that was asked for."""
     asked, values = np.linspace(0.80, 0.99, 20), run.scores()
-    fig, ax = plt.subplots(figsize=(5.5, 3))
+    fig, ax = plt.subplots(figsize=(WIDTHS["text"], 3))
     given = {
         name: [100 * (values[name] >= metrics.threshold(values["validation"], share)).mean() for share in asked]
         for name in ("test", *run.config.ood)
@@ -82,7 +82,7 @@ def asked_and_given(run: Run) -> Figure:
 def calibration(trained: Mapping[str, Sequence[Run]]) -> Figure:
     """Draw reliability diagrams of each loss's first run, raw and with the temperature fitted on validation images."""
     shape = 2, len(trained)
-    fig, axes = plt.subplots(*shape, figsize=(6.75, 4.2), sharex=True, sharey=True, squeeze=False)
+    fig, axes = plt.subplots(*shape, figsize=(WIDTHS["page"], 4.2), sharex=True, sharey=True, squeeze=False)
     for column, group in zip(axes.T, trained.values()):
         run = group[0]
         for ax, temperature in zip(column, (1.0, run.calibrated_temperature())):

@@ -13,19 +13,6 @@ from ..runs import Run
 from .tables import mean_auroc
 
 
-def scores_by_loss(trained: Mapping[str, Sequence[Run]], metric: str = "auroc") -> DataFrame:
-    """Mean over OOD sets and trainings of a metric (%), for every loss (rows) with every score of logits (columns)."""
-    names = [name for name in scores.SCORES if name != "min_distance"]  # which equals max_logit
-    rows = {
-        group[0].label: {
-            name: 100 * mean(result[metric] for run in group for result in run.detection(name).values())
-            for name in names
-        }
-        for group in trained.values()
-    }
-    return DataFrame.from_dict(rows, "index")
-
-
 def accepted(run: Run, share: float) -> float:
     """Share of ID test images (%) that a threshold accepts which accepts ``share`` of the validation images."""
     values = run.scores()

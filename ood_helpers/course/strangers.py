@@ -8,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ..drawing.styles import ID, OOD, plain_text
 from ..runs import Run
-from ..styles import ID, OOD, plain_text
 from ..widgets import verdicts
 from ..widgets.folded import SHAPE, decode, pixel_image
 from ..widgets.formats import format_confidence

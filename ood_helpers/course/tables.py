@@ -11,6 +11,8 @@ from .. import losses, metrics, scores
 from ..runs import Run
 from ..sweeps import spread
 
+LOGIT_SCORES = [name for name in scores.SCORES if name != "min_distance"]  # which equals max_logit
+
 
 def confidences(trained: Sequence[Run], sure: float = 0.9) -> DataFrame:
     """Mean confidence (MSP) and share of confident answers on every set, in percent: a row per set.
@@ -35,8 +37,19 @@ def confidences(trained: Sequence[Run], sure: float = 0.9) -> DataFrame:
             "mean confidence": spread([100 * c.mean() for c in confidence]),
             f"above {100 * sure:g} %": spread([100 * (c > sure).mean() for c in confidence]),
         }
-    n = f"{len(trained)} trainings" if len(trained) > 1 else "one training"
-    return DataFrame(rows).T.rename_axis(columns=f"%, {n}")
+    return DataFrame(rows).T.rename_axis(columns=f"%, {_trainings(trained)}")
+
+
+def by_score(trained: Mapping[str, Sequence[Run]], names: Sequence[str] = LOGIT_SCORES) -> DataFrame:
+    """AUROC in %, mean over OOD sets and trainings: a row per loss, a column per score."""
+    rows = {
+        group[0].label: {
+            name: 100 * mean(result["auroc"] for run in group for result in run.detection(name).values())
+            for name in names
+        }
+        for group in trained.values()
+    }
+    return DataFrame.from_dict(rows, "index").rename_axis(columns="AUROC in %, mean over sets and trainings")
 
 
 def through_training(trained: Sequence[Run]) -> DataFrame:
@@ -63,14 +76,11 @@ def _through_training(run: Run) -> DataFrame:
     rows = []
     for i, epoch in enumerate(epochs):
         logits = {name: run.snapshots[name][i].astype(np.float64) for name in ("test", *ood)}
-        norms = {name: np.linalg.norm(z, axis=1, keepdims=True) for name, z in logits.items()}
-        median = np.median(norms["test"])
-        msp = {name: scores.log_odds(z) for name, z in logits.items()}
-        direction = {name: scores.log_odds(median * z / np.maximum(norms[name], 1e-12)) for name, z in logits.items()}
+        norms, direction, msp = _norm_and_direction(logits, "test")
         rows.append(
             {
                 "training accuracy (%)": 100 * run.history["accuracy"]["train"][run.history["epoch"].index(epoch)],
-                "norm, ID": median,
+                "norm, ID": np.median(norms["test"]),
                 "norm, OOD": np.median(np.concatenate([norms[name] for name in ood])),
                 "confidence, OOD (%)": 100 * mean(scores.msp(logits[name]).mean() for name in ood),
                 "AUROC, MSP (%)": mean_auroc(msp, ood),
@@ -97,16 +107,9 @@ def parts(trained: Sequence[Run]) -> DataFrame:
     """
     tables = []
     for run in trained:
-        norms = {name: np.linalg.norm(z.astype(np.float64), axis=1) for name, z in run.logits.items()}
-        median = np.median(norms["validation"])
-        values = {
-            "norm alone": norms,
-            "direction alone": {
-                name: scores.log_odds(median * z.astype(np.float64) / norms[name][:, None])
-                for name, z in run.logits.items()
-            },
-            "both (MSP)": {name: scores.log_odds(z.astype(np.float64)) for name, z in run.logits.items()},
-        }
+        values = dict(
+            zip(("norm alone", "direction alone", "both (MSP)"), _norm_and_direction(run.logits, "validation"))
+        )
         frame = DataFrame(
             {title: {ood: mean_auroc(value, [ood]) for ood in run.config.ood} for title, value in values.items()}
         )
@@ -115,8 +118,7 @@ def parts(trained: Sequence[Run]) -> DataFrame:
         title: {row: spread([table.loc[row, title] for table in tables]) for row in tables[0].index}
         for title in tables[0].columns
     }
-    n = f"{len(trained)} trainings" if len(trained) > 1 else "one training"
-    return DataFrame(cells).rename_axis(columns=f"AUROC in %, {n}")
+    return DataFrame(cells).rename_axis(columns=f"AUROC in %, {_trainings(trained)}")
 
 
 def ends(trained: Sequence[Run]) -> dict[str, Any]:
@@ -217,6 +219,19 @@ def folds(trained: Mapping[str, Sequence[Run]], other: str) -> DataFrame:
                 "AUROC": 100 * result["auroc"],
             }
     return DataFrame.from_dict(rows, "index").rename_axis(["loss", "fold"])
+
+
+def _trainings(trained: Sequence[Run]) -> str:
+    return f"{len(trained)} trainings" if len(trained) > 1 else "one training"
+
+
+def _norm_and_direction(logits: Mapping[str, np.ndarray], reference: str) -> tuple[dict[str, np.ndarray], ...]:
+    """Three scores of each set: norm, MSP of the direction at the median norm of ``reference``, MSP (as log-odds)."""
+    z = {name: values.astype(np.float64) for name, values in logits.items()}
+    norms = {name: np.linalg.norm(values, axis=1) for name, values in z.items()}
+    median = np.median(norms[reference])
+    scaled = {name: median * values / np.maximum(norms[name], 1e-12)[:, None] for name, values in z.items()}
+    return norms, *({name: scores.log_odds(values) for name, values in each.items()} for each in (scaled, z))
 
 
 def _median_norm(run: Run) -> float:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ood_helpers import alt_text, plots
+from ood_helpers import plots
+from ood_helpers.drawing import alt_text
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from sklearn.metrics import average_precision_score, roc_curve
 
-from ood_helpers import figures, layout, losses, plots
+from ood_helpers import figures, losses, plots
 from ood_helpers.beyond.styles import BEYOND_STYLES
 from ood_helpers.course import plots as demos
+from ood_helpers.drawing import layout
 
 RNG = np.random.default_rng(0)
 ID_SCORES, NEAR, NOISE = RNG.normal(2, 1, 300), RNG.normal(0.5, 1, 200), RNG.normal(-1, 1, 250)

@@ -10,9 +10,9 @@ import pytest
 
 import ood_helpers
 from ood_helpers import __main__ as command
-from ood_helpers import options
 from ood_helpers.bench import speed
 from ood_helpers.config import FIELD_TYPES, Config
+from ood_helpers.engine import options
 from ood_helpers.losses import BEYOND, RECIPES
 from ood_helpers.papers import PAPERS
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from .presets import LAPTOP, PHOTOGRAPHS, STANDARD
+from ..presets import LAPTOP, PHOTOGRAPHS, STANDARD
 
 PAPERS = ("dismax", "isomaxplus", "logitnorm", "openood", "meln")
 DEVICE = "auto (the GPU where there is one), cpu or cuda"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import cycle
 from typing import Any
 
-from .beyond.styles import BEYOND_SCORE_LABELS, BEYOND_STYLES
+from ..beyond.styles import BEYOND_SCORE_LABELS, BEYOND_STYLES
 
 Style = dict[str, Any]  # keywords of Matplotlib's functions
 
