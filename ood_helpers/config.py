@@ -60,9 +60,7 @@ class Config:
     loss_options: Any = ()  # for the loss's constructor, e.g. {"temperature": 0.3}; stored as sorted pairs
     head_lr: float | None = None  # of the classifier; None is lr
     norm_bias_lr: float | None = None  # of the batch norms' biases; None is lr
-    ema_decay: float | None = (
-        None  # per step, of the average of the weights that is evaluated and saved; None: no average
-    )
+    ema_decay: float | None = None  # per step, of the average of the weights that is evaluated; None: no average
     select: str = "last"  # which epoch is kept: the last, or the most accurate on this split ("test" is a leak)
     limit: int | None = None  # at most so many images of each split and set
     precision: str = "auto"  # of the network's products: bfloat16 where the machine computes it fast
