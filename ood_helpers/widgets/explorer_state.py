@@ -1,6 +1,6 @@
 """The score explorer's view as plain numbers: ``compute(state, data)`` in NumPy.
 
-static/core.js computes the same in the browser; a test compares the two on generated states. This module imports no
+static/explorer_state.js computes the same in the browser; a test compares the two on generated states. This module imports no
 widget.
 """
 

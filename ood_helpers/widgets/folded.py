@@ -13,7 +13,7 @@ from ..losses import DisMaxLossFirstPart, IsoMaxLossFirstPart, IsoMaxPlusLossFir
 from ..models import Network
 
 DIGITS = "0123456789abcdefg"  # of a drawing as text: inked cells in a block of 4x4
-SHAPE = (1, 8, 8)  # of an image, as static/networks.js expects it
+SHAPE = (1, 8, 8)  # of an image, as static/image_networks.js expects it
 
 
 def fold(network: Network) -> Network:
@@ -51,7 +51,7 @@ def fold(network: Network) -> Network:
 
 
 def pack(network: Network) -> tuple[dict, bytes]:
-    """Return a folded network for static/networks.js: its description as JSON, and its weights as float16.
+    """Return a folded network for static/image_networks.js: its description as JSON, and its weights as float16.
 
     The buffer holds weight (outputs, inputs, 3, 3) and bias of each convolution, then weight (C, D) and bias of a
     linear head, or the prototypes (C, D) of a distance head.

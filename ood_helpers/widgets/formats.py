@@ -1,4 +1,4 @@
-"""Numbers in sentences; static/view.js formats them in the same way, and a test compares the two."""
+"""Numbers in sentences; static/formats.js formats them in the same way, and a test compares the two."""
 
 import math
 from decimal import ROUND_HALF_UP, Decimal

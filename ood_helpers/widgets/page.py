@@ -46,7 +46,7 @@ def widget_module(name: str, renderer: str) -> str:
 
 
 def stylesheet() -> str:
-    """The style of all widgets: static/widgets.css, then what single widgets add to it."""
+    """The style of all widgets: static/widgets.css, then what the other style sheets add to it."""
     paths = sorted(STATIC.glob("*.css"), key=lambda path: (path.stem != "widgets", path.stem))
     return "".join(path.read_text(encoding="utf-8") for path in paths)
 

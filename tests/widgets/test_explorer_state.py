@@ -33,7 +33,7 @@ def test_javascript_computes_what_python_computes():
     explorers = list(generate_explorers())
     cases = [{"meta": e.meta, "logits": to_base64(e.logits), "state": e.current()} for e in explorers]
     buffer = "Uint8Array.from(Buffer.from(c.logits, 'base64')).buffer"
-    results = evaluate(["core"], f"compute(c.state, openData(c.meta, {buffer}))", cases)
+    results = evaluate(["explorer_state"], f"compute(c.state, openData(c.meta, {buffer}))", cases)
     for k, (explorer, theirs) in enumerate(zip(explorers, results, strict=True)):
         assert_same(json.loads(json.dumps(explorer.summary)), theirs, f"case {k}, {explorer.current()}: ")
 
@@ -41,7 +41,7 @@ def test_javascript_computes_what_python_computes():
 @needs_node
 def test_the_fast_exponential_of_the_browser_is_the_exponential():
     x = [-0.0, *(-np.geomspace(1e-9, 740, 2000)).tolist(), -800.0]
-    ratios = evaluate(["core"], "Math.exp(c) ? expNegative(c) / Math.exp(c) : 1 + expNegative(c)", x)
+    ratios = evaluate(["scores"], "Math.exp(c) ? expNegative(c) / Math.exp(c) : 1 + expNegative(c)", x)
     np.testing.assert_allclose(ratios[:-60], 1, rtol=1e-13)
     np.testing.assert_allclose(ratios, 1, rtol=1e-8)  # denormal numbers have fewer digits
 

@@ -13,8 +13,8 @@ NUMBERS += [0.1, 0.25, 0.125, 0.4825, 1.0049, 0.0996, -0.0625, 7.123, *np.geomsp
 @needs_node
 def test_javascript_formats_as_python_does():
     expression = "[formatFixed(c, 1), formatPercent(c), formatScore(c), formatSigned(c)]"
-    for value, theirs in zip(NUMBERS, evaluate(["view"], expression, NUMBERS), strict=True):
+    for value, theirs in zip(NUMBERS, evaluate(["formats"], expression, NUMBERS), strict=True):
         ours = [formats.format_fixed(value, 1), formats.format_percent(value)]
         assert [*ours, formats.format_score(value), formats.format_signed(value)] == theirs
     large = [99.97, 123.45, -4321.9, 1e5]
-    assert [formats.format_score(value) for value in large] == evaluate(["view"], "formatScore(c)", large)
+    assert [formats.format_score(value) for value in large] == evaluate(["formats"], "formatScore(c)", large)

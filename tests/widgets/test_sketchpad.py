@@ -61,7 +61,7 @@ def in_javascript(networks, images, expression):
         {"entry": entry | {"score": score}, "weights": list(weights), "images": images.flatten(1).tolist()}
         for (entry, weights), score in zip(packed, (recipe.score for recipe in losses.RECIPES.values()))
     ]
-    return [np.array(value) for value in evaluate(["networks"], OPEN % expression, cases)]
+    return [np.array(value) for value in evaluate(["image_networks"], OPEN % expression, cases)]
 
 
 @needs_node

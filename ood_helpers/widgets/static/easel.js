@@ -1,6 +1,7 @@
 // The pad to draw on, with its tools: mouse, touch, pen, and a cursor for the keyboard.
 import { BLOCKS, CELLS, PEN, cellsOf, drawLine } from "./drawing.js";
-import { OWN_KEYS, button, dashed, h, line, placeOn, sheet } from "./view.js";
+import { dashed, line, sheet } from "./plot.js";
+import { OWN_KEYS, button, h, placeOn } from "./view.js";
 
 const UNDONE = 60; // steps that can be taken back
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

@@ -1,5 +1,6 @@
 // The images behind an opened bar of the score explorer.
-import { formatScore, h } from "./view.js";
+import { formatScore } from "./formats.js";
+import { h } from "./view.js";
 
 const HINTS = {
   images: "Click a bar to see its images. Drag the line to move the threshold.",

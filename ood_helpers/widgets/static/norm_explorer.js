@@ -1,31 +1,9 @@
 // The norm explorer's view: a dial with two handles, and the loss's response.
+import { formatFixed, formatPercent, formatScore, formatSigned } from "./formats.js";
 import { guessPanel, percentQuestion, wordQuestion } from "./guess.js";
-import { lossOf, logitCompute, softmax, vectorAt } from "./logits.js";
-import {
-  SHARE_TICKS,
-  axes,
-  bind,
-  canvases,
-  choice,
-  dashed,
-  dot,
-  formatFixed,
-  formatPercent,
-  formatScore,
-  formatSigned,
-  h,
-  line,
-  linear,
-  onRestyle,
-  placeOn,
-  readouts,
-  sentenceBelow,
-  sheet,
-  slider,
-  theme,
-  ticks,
-  write,
-} from "./view.js";
+import { logitCompute, lossOf, softmax, vectorAt } from "./logits.js";
+import { SHARE_TICKS, axes, dashed, dot, line, sheet, theme, ticks, write } from "./plot.js";
+import { bind, canvases, choice, h, linear, keepDrawn, placeOn, readouts, sentenceBelow, slider } from "./view.js";
 
 const RINGS = 24; // of the dial's map of the loss
 const RAYS = 45;
@@ -255,12 +233,5 @@ export function renderNormExplorer({ model, el }) {
     }
   });
   for (const end of ["pointerup", "pointercancel"]) plots.dial.addEventListener(end, () => (held = ""));
-  const stopStyle = onRestyle(root, state.later);
-  draw();
-  return () => {
-    state.stop();
-    stopStyle();
-    sentence.stop();
-    guess.stop();
-  };
+  return keepDrawn(root, draw, state.later, [state, sentence, guess]);
 }

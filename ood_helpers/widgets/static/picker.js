@@ -1,20 +1,8 @@
 // The picker's view: a photograph, cropped and reduced to the training images' size, and every network's verdict.
+import { formatPercent } from "./formats.js";
+import { sheet, theme } from "./plot.js";
 import { drawScores, judge, say, verdictSentence, verdictTable } from "./verdicts.js";
-import {
-  OWN_KEYS,
-  bind,
-  button,
-  choice,
-  formatPercent,
-  h,
-  linear,
-  onRestyle,
-  placeOn,
-  sentenceBelow,
-  sheet,
-  slider,
-  theme,
-} from "./view.js";
+import { OWN_KEYS, bind, button, choice, h, linear, keepDrawn, placeOn, sentenceBelow, slider } from "./view.js";
 
 const WAIT = 120; // ms without a change, after which the kernel gets the pixels
 const CROP_MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -228,14 +216,7 @@ export function renderPicker({ model, el }) {
     cropped();
   });
 
-  const stopStyle = onRestyle(root, state.later);
-  draw();
-  return () => {
-    state.stop();
-    stopStyle();
-    sentence.stop();
-    clearTimeout(timer);
-  };
+  return keepDrawn(root, draw, state.later, [state, sentence, { stop: () => clearTimeout(timer) }]);
 }
 
 /** Pixels, three bytes each in base64, on a canvas that has as many. */

@@ -1,29 +1,14 @@
-// The score explorer's view: draws what core.js computes, and turns gestures into state.
-import { compute, nearestIndex, openData, toScore } from "./core.js";
+// The score explorer's view: draws what explorer_state.js computes, and turns gestures into state.
+import { compute, openData } from "./explorer_state.js";
+import { formatFixed, formatPercent, formatScore } from "./formats.js";
 import { openGallery } from "./gallery.js";
+import { theme } from "./plot.js";
+import { priceText, scoreControls } from "./score_controls.js";
 import { scoreGuess } from "./score_guess.js";
 import { drawCost, drawCurves, drawNorms, drawScoreHistogram } from "./score_plots.js";
-import {
-  bind,
-  canvases,
-  choice,
-  formatFixed,
-  formatPercent,
-  formatScore,
-  h,
-  linear,
-  logarithmic,
-  onRestyle,
-  placeOn,
-  readouts,
-  sentenceBelow,
-  slider,
-  theme,
-  toggle,
-} from "./view.js";
+import { toScore } from "./scores.js";
+import { bind, canvases, h, keepDrawn, placeOn, readouts, sentenceBelow } from "./view.js";
 
-const STEPS = 400; // of the threshold's slider
-const CONVENTIONS = { id: "OOD accepted when 95 % of ID is", ood: "ID rejected when 95 % of OOD is" };
 const WORDS = [
   ["AUROC", "the probability that an ID image has a higher score than an OOD image; 50 % is chance"],
   [
@@ -37,12 +22,10 @@ const WORDS = [
 
 export function renderScoreExplorer({ model, el }) {
   const meta = model.get("meta");
-  const { bins, runs } = meta;
+  const { bins } = meta;
   const blob = model.get("logits"); // a DataView; its bytes are aligned for float16 only by luck
   const data = openData(meta, blob.buffer.slice(blob.byteOffset, blob.byteOffset + blob.byteLength));
   const state = bind(model, meta.state, draw);
-  const runOf = (s) => runs.find((r) => r.name === s.run) ?? runs[0];
-  const epochsOf = (s) => runOf(s).epochs;
   let view = null;
   let geometry = null; // of the histogram: {left, width, at, base, top, tall}
 
@@ -50,93 +33,8 @@ export function renderScoreExplorer({ model, el }) {
   const keyAt = (share) => view.low + (view.high - view.low) * share;
   const shareAt = (key) => (key - view.low) / (view.high - view.low);
   const scoreAt = (key) => toScore(state.get().score, key);
-  const edge = (k) => scoreAt(keyAt(k / bins));
-
-  const named = (names) => names.map((name) => [name, name]);
-  const selectRun = (run) => state.set({ run, threshold: null, bin: null });
-  const losses = [...new Set(runs.map((run) => run.loss))];
-  const seedsOf = (s) => runs.filter((run) => run.loss === runOf(s).loss);
-  /** Another loss is shown with the same seed, if it has that. */
-  function selectLoss(loss) {
-    const { seed } = runOf(state.get());
-    const trained = runs.filter((run) => run.loss === loss);
-    selectRun((trained.find((run) => run.seed === seed) ?? trained[0]).name);
-  }
-  const several = runs.length > losses.length;
-  const fields = {
-    ...(losses.length > 1 && { loss: choice("Loss", named(losses), selectLoss, several ? "loss" : "run") }),
-    ...(several && { run: choice("Trained with", named(runs.map((run) => run.name)), selectRun, "run") }),
-    score: choice(
-      "Score",
-      meta.allowed.score.among.map((name) => [name, meta.scores[name]]),
-      (score) => state.set({ score, threshold: null, bin: null }),
-      "score",
-    ),
-    ood: choice("OOD set", named(meta.ood_names), (ood) => state.set({ ood, bin: null }), "ood"),
-  };
-  const settings = {
-    positive: choice(
-      "FPR95 is the share of",
-      meta.allowed.positive.among.map((side) => [side, CONVENTIONS[side]]),
-      (positive) => state.set({ positive }),
-      "positive",
-    ),
-    log_scale: toggle("Log scale", (on) => state.set({ log_scale: on }), "log_scale"),
-  };
-  const sliders = {
-    threshold: slider("Threshold", {
-      steps: STEPS,
-      of: (p) => scoreAt(keyAt(p / STEPS)),
-      at: () => shareAt(view.limit) * STEPS,
-      text: formatScore,
-      input: (threshold) => state.set({ threshold }),
-      key: "threshold",
-    }),
-    target: slider("Target", {
-      ...linear(0.5, 1, 100),
-      text: (v) => formatPercent(v),
-      input: (target) => state.set({ target, threshold: null }),
-      key: "target",
-    }),
-    temperature: slider("Temperature", {
-      ...logarithmic(0.1, 100, 300),
-      text: formatScore,
-      input: (temperature) => state.set({ temperature, bin: null }),
-      key: "temperature",
-    }),
-    epoch: slider("Epoch", {
-      steps: 1,
-      of: (p) => epochsOf(state.get())[p],
-      at: (v) => nearestIndex(epochsOf(state.get()), v),
-      text: String,
-      input: (epoch) => state.set({ epoch, bin: null }),
-      key: "epoch",
-    }),
-    bin: slider(meta.has_images ? "Images of bar" : "Contents of bar", {
-      steps: bins,
-      of: (p) => (p ? p - 1 : null),
-      at: (v) => (v === null ? 0 : v + 1),
-      text: (v) => (v === null ? "none" : `${formatScore(edge(v))} to ${formatScore(edge(v + 1))}`),
-      input: (bin) => state.set({ bin }),
-      key: "bin",
-    }),
-  };
-  const priceText = (v) => formatFixed(v, v < 1 ? 2 : v < 10 ? 1 : 0);
-  const prices = {
-    price: slider("Accepted OOD costs", {
-      ...logarithmic(0.01, 100, 200),
-      text: (v) => `${priceText(v)} × a rejected ID`,
-      input: (price) => state.set({ price }),
-      key: "price",
-    }),
-    ood_share: slider("OOD expected", {
-      ...linear(0, 1, 100),
-      text: (v) => formatPercent(v, 0),
-      input: (ood_share) => state.set({ ood_share }),
-      key: "ood_share",
-    }),
-  };
-
+  const scale = { keyAt, shareAt, scoreAt };
+  const { fields, settings, sliders, prices, show } = scoreControls({ meta, state, scale, current: () => view });
   const numbers = readouts({ auroc: "AUROC", aupr: "", fpr95: "", ...(meta.labels && { accuracy: "ID accuracy" }) });
   const plots = canvases(["scores", "roc", "pr", "norms", "cost"]);
   const cells = ["id_in", "id_out", "ood_in", "ood_out"].map((key) => h("td", { "data-key": key }));
@@ -161,7 +59,7 @@ export function renderScoreExplorer({ model, el }) {
     model,
     meta,
     state,
-    scale: { keyAt, shareAt, scoreAt },
+    scale,
     current: () => view,
     acceptedAt: (threshold) => compute({ ...state.get(), threshold, bin: null }, data).accepted[0],
   });
@@ -185,12 +83,10 @@ export function renderScoreExplorer({ model, el }) {
   }
 
   function deskPanel() {
-    const { epoch, ...always } = sliders;
-    const shown = runs.some((r) => r.epochs.length > 1) ? sliders : always;
     return h(
       "div",
       { class: "ood-desk" },
-      h("div", { class: "ood-sliders" }, ...Object.values(shown).map((control) => control.node)),
+      h("div", { class: "ood-sliders" }, ...Object.values(sliders).map((control) => control.node)),
       h("div", { class: "ood-row" }, ...Object.values(settings).map((control) => control.node)),
     );
   }
@@ -226,7 +122,9 @@ export function renderScoreExplorer({ model, el }) {
     const covered = guess.covered();
     root.classList.toggle("ood-covered", covered);
     guess.show();
-    showControls(s);
+    show(s);
+    runName.textContent = s.run;
+    oodKey.textContent = s.ood;
     showNumbers(s, shares);
     const shown = { s: covered ? { ...s, log_scale: false } : s, view, meta, look };
     geometry = drawScoreHistogram(plots.scores, { ...shown, peak: sharedPeak(), guess: guess.drawn() });
@@ -258,22 +156,6 @@ export function renderScoreExplorer({ model, el }) {
     return Math.max(view.peak, ...others.map((other) => Number(other.dataset.peak ?? 0)));
   }
   root.addEventListener("ood-peak", state.later);
-
-  function showControls(s) {
-    fields.loss?.show(runOf(s).loss);
-    if (fields.run) fields.run.only(seedsOf(s).map((run) => [run.name, run.seed || "its only seed"]));
-    for (const key of ["run", "score", "ood"]) fields[key]?.show(s[key]);
-    for (const [key, control] of Object.entries(settings)) control.show(s[key]);
-    for (const [key, control] of Object.entries(prices)) control.show(s[key]);
-    const epochs = epochsOf(s);
-    sliders.epoch.range.max = epochs.length - 1;
-    sliders.epoch.range.disabled = epochs.length < 2;
-    const values = { ...s, epoch: epochs[nearestIndex(epochs, s.epoch)], threshold: view.threshold };
-    for (const [key, control] of Object.entries(sliders)) control.show(values[key]);
-    sliders.target.rename(s.positive === "id" ? "Target: ID accepted" : "Target: OOD rejected");
-    runName.textContent = s.run;
-    oodKey.textContent = s.ood;
-  }
 
   function showNumbers(s, shares) {
     const { metrics, sizes, accepted } = view;
@@ -345,13 +227,5 @@ export function renderScoreExplorer({ model, el }) {
   // A threshold is in units of its score. A kernel resets it itself; in a page a linked score arrives alone.
   const resetThreshold = () => model.set("threshold", null);
   if (model.get("standalone")) for (const name of ["run", "score"]) model.on(`change:${name}`, resetThreshold);
-  const stopStyle = onRestyle(root, state.later);
-  draw();
-  return () => {
-    state.stop();
-    stopStyle();
-    sentence.stop();
-    gallery.stop();
-    guess.stop();
-  };
+  return keepDrawn(root, draw, state.later, [state, sentence, gallery, guess]);
 }

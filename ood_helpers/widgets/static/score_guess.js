@@ -1,12 +1,13 @@
 // What is guessed of a score explorer before it is uncovered: the OOD bars, a threshold, and the AUROC.
+import { formatPercent, formatScore } from "./formats.js";
 import { guessPanel, percentQuestion } from "./guess.js";
-import { formatPercent, formatScore, h, linear, slider } from "./view.js";
+import { h, linear, slider } from "./view.js";
 
 const GUESSED = 12; // wide bars
 const POSITIONS = 400; // of the threshold's slider
 
 /**
- * `scale` is {keyAt, shareAt, scoreAt} of the axis; `current()` the numbers that core.js computed, null before the first
+ * `scale` is {keyAt, shareAt, scoreAt} of the axis; `current()` the numbers that explorer_state.js computed, null before the first
  * drawing; `acceptedAt(key)` how many ID images a threshold accepts.
  */
 export function scoreGuess({ model, meta, state, scale, current, acceptedAt }) {

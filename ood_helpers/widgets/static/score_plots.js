@@ -1,6 +1,7 @@
 // The score explorer's plots: the histogram with its threshold, curves, logit norms, and expected costs.
-import { probabilityTicks } from "./core.js";
-import { SHARE_TICKS, axes, bars, dashed, dot, formatPercent, formatScore, line, sheet, ticks, write } from "./view.js";
+import { formatPercent, formatScore } from "./formats.js";
+import { SHARE_TICKS, axes, bars, dashed, dot, line, sheet, ticks, write } from "./plot.js";
+import { probabilityTicks } from "./scores.js";
 
 const DECADES = [1, 0.1, 0.01, 1e-3, 1e-4, 1e-5];
 const MARGIN = { left: 52, right: 14 }; // of the histogram and of the costs below it

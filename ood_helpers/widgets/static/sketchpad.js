@@ -1,9 +1,10 @@
 // The sketchpad's view: a pad, every network's verdict on the drawing, and where it falls among the scores.
 import { BLOCKS, FULL, blendCounts, cellsOf, countsOf, fromText, pixelsOf, toText } from "./drawing.js";
 import { makeEasel } from "./easel.js";
-import { networkLogits, openNetworks, scoreGradient } from "./networks.js";
+import { networkLogits, openNetworks, scoreGradient } from "./image_networks.js";
+import { sheet, theme } from "./plot.js";
 import { drawScores, judge, say, surpriseOf, surpriseWords, verdictSentence, verdictTable } from "./verdicts.js";
-import { bind, button, choice, h, linear, onRestyle, sentenceBelow, sheet, slider, theme } from "./view.js";
+import { bind, button, choice, h, linear, keepDrawn, sentenceBelow, slider } from "./view.js";
 
 const KEPT = 12; // drawings in the strip
 const SURER_STEPS = 8; // of "make it surer", each of one cell in the block that matters most
@@ -205,7 +206,6 @@ export function renderSketchpad({ model, el }) {
     const look = theme(root);
     const chosen = chosenOf(s);
     const answers = answer(s.drawing);
-    const counts = fromText(s.drawing);
     easel.draw(look);
     paintThumb(seen, s.drawing, look);
     startButtons.forEach(({ start, picture }) => paintThumb(picture, start.drawing, look));
@@ -271,18 +271,15 @@ export function renderSketchpad({ model, el }) {
     if (falling) frame = requestAnimationFrame(() => drawFallen(state.get(), chosenOf(state.get()), theme(root)));
   }
 
-  const stopStyle = onRestyle(root, () => {
-    restyled++;
-    state.later();
-  });
-  draw();
-  return () => {
-    state.stop();
-    stopStyle();
-    sentence.stop();
+  function stop() {
     clearTimeout(timer);
     cancelAnimationFrame(frame);
+  }
+  const restyle = () => {
+    restyled++;
+    state.later();
   };
+  return keepDrawn(root, draw, restyle, [state, sentence, { stop }]);
 }
 
 function paintCounts(pen, counts, x, y, size, look) {

@@ -5,7 +5,7 @@ import { button, h } from "./view.js";
 export function withSteps(render) {
   return (context) => {
     const { model, el } = context;
-    const { steps, state } = model.get("meta");
+    const { steps } = model.get("meta");
     if (!steps?.length) return render(context);
 
     const go = (k) => {

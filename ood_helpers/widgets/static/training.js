@@ -1,7 +1,7 @@
 // Training in the page: the playground's losses and their gradients, and SGD with Nesterov's momentum, as
 // points2d.train computes them with torch.
 import { dotProduct, lossGradient } from "./logits.js";
-import { backward, forward, kindOf, prepare, workspace } from "./network.js";
+import { backward, forward, kindOf, prepare, workspace } from "./point_network.js";
 
 /** Number k of mulberry32's sequence for a seed, in [0, 1). */
 function uniform(seed, k) {

@@ -1,27 +1,15 @@
 // What networks say about one image: a row for each with its verdict, and the image among the scores of many.
-import { expNegative, fromScore, sortKeys, toScore } from "./core.js";
-import {
-  OWN_KEYS,
-  axes,
-  bars,
-  dashed,
-  dot,
-  formatConfidence,
-  formatScore,
-  formatFixed,
-  h,
-  line,
-  sheet,
-  ticks,
-  write,
-} from "./view.js";
+import { formatConfidence, formatFixed, formatScore } from "./formats.js";
+import { axes, bars, dashed, dot, line, sheet, ticks, write } from "./plot.js";
+import { expNegative, fromScore, sortKeys, toScore } from "./scores.js";
+import { OWN_KEYS, h } from "./view.js";
 
 const CERTAIN = 0.99; // a higher confidence surprises no more than this one
 const CONFIDENCES = [0.2, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999]; // ticks of a top probability's axis
 const THUMB = 18; // px, of a drawing in the histogram
 let groups = 0; // of radio buttons in the page
 
-/** What a network's logits amount to: probabilities, its score as a key of core.js, and its verdict. */
+/** What a network's logits amount to: probabilities, its score as a key of scores.js, and its verdict. */
 export function judge({ score, limit }, logits) {
   const top = Math.max(...logits);
   const powers = Array.from(logits, (z) => expNegative(z - top));

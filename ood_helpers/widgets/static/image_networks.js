@@ -1,6 +1,6 @@
 // The sketchpad's networks: convolutions with batch norm folded in, the mean over the pixels, and a head.
 // folded.py packs them; a test compares logits and gradients with PyTorch's.
-import { fromFloat16, sortKeys } from "./core.js";
+import { fromFloat16, sortKeys } from "./scores.js";
 
 const SIDE = 8; // pixels of an image in a row
 const NUDGE = 1e-4; // of a logit, for the slope of a score
@@ -76,7 +76,7 @@ function convolve({ weight, bias, inputs, outputs, stride }, values, side) {
 }
 
 /** The gradient in a convolution's input, from that in its output; `out` is the output, after ReLU. */
-function convolveBack({ weight: w, inputs, outputs, stride }, out, slope, side) {
+function convolveBack({ weight: w, inputs, stride }, out, slope, side) {
   const wide = side + 2;
   const plane = wide * wide;
   const size = side / stride;
@@ -129,7 +129,7 @@ function headOutput({ kind, weight, bias, classes, features, scale, mean }, x) {
 /** Logits of pixels (64 values of 0..255). */
 export const networkLogits = (network, pixels) => run(network, pixels).logits;
 
-/** The gradient of a score's key in the logits: its differences, since the key has its formula in core.js alone. */
+/** The gradient of a score's key in the logits: its differences, since the key has its formula in scores.js alone. */
 function scoreSlope(score, logits) {
   const C = logits.length;
   const rows = new Float64Array(2 * C * C);
