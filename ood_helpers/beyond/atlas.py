@@ -6,13 +6,16 @@ chance decides what it becomes in training.
 
 import copy
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from .. import losses
+from ..engine.history import outputs
 from ..runs import Run
 
 CHANGES = ("features times a", "classifier times a", "logits times a", "logits plus a")
@@ -156,3 +159,30 @@ def ratios(trained: Sequence[Run], amount: float = 2.0) -> pd.DataFrame:
         ]
         rows[run.label] = [after / before for before, after in zip(values[::2], values[1::2])]
     return pd.DataFrame(rows, index=list(CHANGES)).T.rename_axis(columns=f"loss after / before, a = {amount:g}")
+
+
+def norms(trained: Sequence[Run], images: int = 100) -> pd.DataFrame:
+    """Norms at the end of trainings: of the features and logits of test images, medians, and of the classifier.
+
+    Parameters
+    ----------
+    trained : sequence of Run
+    images : int
+        Number of test images that the networks are run over; the logits are those of the whole test split.
+
+    Returns
+    -------
+    DataFrame
+        A row per run; ``features`` and ``classifier`` are NaN where a run comes without its network.
+    """
+    rows = {}
+    for run in trained:
+        row = {"logits": np.median(np.linalg.norm(run.logits["test"].astype(np.float64), axis=1))}
+        with suppress(ValueError):  # exported without its network
+            network = run.load_model()
+            features, _ = outputs(network, torch.as_tensor(run.images("test")[:images]))
+            weight = next(p for p in network.classifier.parameters() if p.dim() == 2)
+            row |= {"features": features.norm(dim=1).median().item(), "classifier": weight.norm().item()}
+        rows[run.label] = row
+    table = pd.DataFrame(rows, index=["features", "classifier", "logits"]).T
+    return table.rename_axis(columns="norm")

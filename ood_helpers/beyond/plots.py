@@ -61,7 +61,13 @@ def norms(ax: Axes, history: Mapping[str, Any], of: str = "train") -> Axes:
     for name, style in NORMS.items():
         values = recorded(history, name, of)
         ax.plot(np.array(history["epoch"]) + 1, np.where(values > 0, values, np.nan), **style)  # IsoMax starts at 0
-    ax.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="norm")
+    ax.set(ylabel="norm")
+    return _over_epochs(ax)
+
+
+def _over_epochs(ax: Axes) -> Axes:
+    """Log scales with plain numbers, and a legend."""
+    ax.set(xscale="log", yscale="log", xlabel="epoch + 1")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")
@@ -77,13 +83,22 @@ def norm_panels(fig: Figure, trained: Sequence[Any]) -> None:
     shared_legend(fig)
 
 
+def logit_norms(ax: Axes, trained: Mapping[str, Any], of: str = "test") -> Axes:
+    """Draw the median norm of the logits of each ``{loss: run}`` against the epoch."""
+    for loss, style in styles(trained).items():
+        history = trained[loss].history
+        ax.plot(history["epoch"], recorded(history, "norm", of), **style | {"markersize": 3})
+    ax.set(xlabel="epoch", ylabel="median norm of the logits", ylim=(0, None))
+    legend_below(ax)
+    return ax
+
+
 def neural_collapse(ax: Axes, history: Mapping[str, Any]) -> Axes:
     """Draw NC1, NC2 and NC3 of a run's ``history`` on the training images against the epoch, log scales."""
     for name, style in COLLAPSE.items():
         ax.plot(np.array(history["epoch"]) + 1, recorded(history, name), **style)
-    ax.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="distance from collapse")
-    legend_below(ax)
-    return ax
+    ax.set(ylabel="distance from collapse")
+    return _over_epochs(ax)
 
 
 def risk_coverage(ax: Axes, scores: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Axes:
@@ -125,15 +140,17 @@ def bump(ax: Axes, ranks: pd.DataFrame, highlight: Mapping[str, Any]) -> Axes:
         Methods that are drawn with a colour of their own and named at their last rank; the others are thin grey lines.
     """
     x = np.arange(ranks.shape[1])
-    for method, row in ranks.sort_index(key=lambda names: names.isin(highlight)).iterrows():
-        style: Style = {"linewidth": 2, "marker": "o"} | highlight[method] if method in highlight else _REST
-        ax.plot(x, row, **style)
-        if method in highlight:
+    for method in [*ranks.index.difference(list(highlight)), *highlight]:  # the highlighted lines above the others
+        row, named = ranks.loc[method], method in highlight
+        own = {"linewidth": 2, "marker": "o", "label": plain_text(method)} | dict(highlight.get(method, {}))
+        ax.plot(x, row, **(own if named else _REST))
+        if named:
             end = int(np.flatnonzero(row.notna())[-1])
             place: Style = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-            ax.annotate(plain_text(method), (end, row.iloc[end]), color=style["color"], **place)
+            ax.annotate(plain_text(method), (end, row.iloc[end]), color=own["color"], **place)
     ax.set_xticks(x, [plain_text(name) for name in ranks])
-    ax.set(ylabel="rank", xlim=(-0.2, len(x) - 0.3), yticks=[1, *range(10, int(np.nanmax(ranks)) + 1, 10)])
+    ax.set(xlabel="benchmark", ylabel="rank", xlim=(-0.2, len(x) - 0.3))
+    ax.set_yticks([1, *range(10, int(np.nanmax(ranks)) + 1, 10)])
     ax.invert_yaxis()
     return ax
 

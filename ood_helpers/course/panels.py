@@ -11,6 +11,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from .. import plots, scores
+from ..beyond import plots as methods
 from ..drawing import styles
 from ..drawing.layout import WIDTHS, legend_below, shared_legend
 from ..runs import Run
@@ -128,6 +129,36 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
     axes[0, 0].set_ylim(bottom=0)
     axes[0, 0].legend()
     axes[2, 0].legend()
+    return fig
+
+
+def collapse(trained: Mapping[str, Sequence[Run]], through: Mapping[str, DataFrame]) -> Figure:
+    """Draw neural collapse in training, the mean over the runs of each ``{label: runs}``, and areas of risk-coverage.
+
+    Parameters
+    ----------
+    trained : mapping of label to runs
+    through : mapping of label to DataFrame
+        Tables of :func:`ood_helpers.course.tables.through_training`.
+    """
+    columns = len(trained) + len(through)
+    fig, axes = plt.subplots(1, columns, figsize=(WIDTHS["page"], 2.8))
+    for ax, (label, runs) in zip(axes, trained.items()):
+        means: dict[str, Any] = {
+            name: np.mean([methods.recorded(run.history, name) for run in runs], axis=0) for name in methods.COLLAPSE
+        }
+        methods.neural_collapse(ax, means | {"epoch": runs[0].history["epoch"]}).set_title(label)
+        ax.sharey(axes[0])
+        ax.label_outer()
+    for ax, (label, table) in zip(axes[len(trained) :], through.items()):
+        table = table[table.index > 0]
+        ax.plot(table["AURC, ID (%)"], color="black", marker="o", label="AURC")
+        ax.plot(table["AUGRC, ID (%)"], color="gray", ls=":", marker="^", label="AUGRC")
+        ax.set(title=label, xscale="log", yscale="log", xlabel="epoch", ylabel="area, %")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_xticks(table.index, [f"{epoch:g}" for epoch in table.index], minor=False)
+        ax.minorticks_off()
+    shared_legend(fig)
     return fig
 
 

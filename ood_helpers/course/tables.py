@@ -5,9 +5,11 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+import torch
 from pandas import DataFrame, Index, concat
 
 from .. import losses, metrics, scores
+from ..beyond.risk import risk_coverage
 from ..runs import Run
 from ..sweeps import spread
 
@@ -64,8 +66,9 @@ def through_training(trained: Sequence[Run]) -> DataFrame:
     -------
     DataFrame
         Indexed by epoch: accuracy on training images (%), median norm of the logits of ID test and of OOD images, mean
-        confidence (MSP) on OOD images (%), and the mean AUROC over the OOD sets (%) of MSP and of the direction alone
-        (MSP of logits that all have the same norm, the median of that epoch).
+        confidence (MSP) on OOD images (%), the mean AUROC over the OOD sets (%) of MSP and of the direction alone
+        (MSP of logits that all have the same norm, the median of that epoch), and AURC and AUGRC (%) of MSP on ID test
+        images.
     """
     return sum((_through_training(run) for run in trained[1:]), _through_training(trained[0])) / len(trained)
 
@@ -77,6 +80,8 @@ def _through_training(run: Run) -> DataFrame:
     for i, epoch in enumerate(epochs):
         logits = {name: run.snapshots[name][i].astype(np.float64) for name in ("test", *ood)}
         norms, direction, msp = _norm_and_direction(logits, "test")
+        correct = logits["test"].argmax(1) == run.labels["test"][: len(logits["test"])]
+        risk = risk_coverage(msp["test"], correct)
         rows.append(
             {
                 "training accuracy (%)": 100 * run.history["accuracy"]["train"][run.history["epoch"].index(epoch)],
@@ -85,9 +90,38 @@ def _through_training(run: Run) -> DataFrame:
                 "confidence, OOD (%)": 100 * mean(scores.msp(logits[name]).mean() for name in ood),
                 "AUROC, MSP (%)": mean_auroc(msp, ood),
                 "AUROC, direction alone (%)": mean_auroc(direction, ood),
+                "AURC, ID (%)": 100 * risk["aurc"],
+                "AUGRC, ID (%)": 100 * risk["augrc"],
             }
         )
     return DataFrame(rows, index=Index(epochs, name="epoch"))
+
+
+def gradient_along_logits(trained: Mapping[str, Sequence[Run]]) -> DataFrame:
+    """Share of cross-entropy's squared gradient in the logits that lies along them, in percent.
+
+    Returns
+    -------
+    DataFrame
+        A row per label: the median over training images before training and at the end, mean over the runs, and the
+        share of a vector without preference, as a gradient's components sum to zero.
+    """
+    rows = {
+        label: {
+            "before training": mean(_along_logits(run, 0) for run in group),
+            "at the end": mean(_along_logits(run, -1) for run in group),
+            "chance": 100 / (len(group[0].classes) - 1),
+        }
+        for label, group in trained.items()
+    }
+    return DataFrame.from_dict(rows, "index").rename_axis(columns="share along z in %")
+
+
+def _along_logits(run: Run, snapshot: int) -> float:
+    z = torch.from_numpy(run.snapshots["train"][snapshot]).double()
+    y = torch.from_numpy(np.asarray(run.dataset().split("train")[1]))[: len(z)]
+    gradient = z.softmax(1) - torch.nn.functional.one_hot(y, z.shape[1])
+    return 100 * torch.cosine_similarity(gradient, z).square().median().item()
 
 
 def mean_auroc(values: Mapping[str, np.ndarray], ood: Iterable[str]) -> float:

@@ -1,10 +1,14 @@
 """The atlas's 48 cells: what is predicted holds for generated networks, in float64."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ood_helpers import Config, fit
 from ood_helpers.beyond import atlas
 
 THRESHOLD = 1.5  # LogitClip's
@@ -48,3 +52,17 @@ def test_a_head_is_not_modified_and_an_unknown_change_is_refused():
     assert head.weight.equal(before)
     with pytest.raises(ValueError, match="unknown change 'bias'; known: features times a"):
         atlas.changed_loss("softmax", head, x, y, "bias", 2.0)
+
+
+def test_norms_of_a_training_and_of_one_that_comes_without_its_network(tmp_path):
+    def load_model():
+        raise ValueError("no network")
+
+    run = fit(Config(epochs=1, limit=64, ood=("noise",)), tmp_path, "cpu", progress=False)
+    bare = SimpleNamespace(label="without", logits=run.logits, load_model=load_model)
+    table = atlas.norms([run, bare], images=21)
+    expected = np.median(np.linalg.norm(run.features["test"][:21], axis=1))
+    assert table["features"].iloc[0] == pytest.approx(expected, rel=1e-4)
+    assert table["classifier"].iloc[0] == pytest.approx(run.load_model().classifier.weight.norm().item())
+    assert table.loc["without", ["features", "classifier"]].isna().all()
+    assert table.loc["without", "logits"] == pytest.approx(table["logits"].iloc[0])

@@ -135,6 +135,8 @@ def test_curves_are_drawn_from_a_run_and_older_runs_are_told_what_they_lack(run)
     assert [len(ax.lines) for ax in axes] == [3, 3, 1]
     labels = [text.get_text() for text in axes[2].get_legend().get_texts()]
     assert labels[0].startswith("Softmax (CE): ") and labels[0].endswith(" %")
+    ax = plots.logit_norms(Figure().subplots(), {"softmax": run})
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [median for _, median, _ in run.history["norm"]["test"]])
     older = {name: value for name, value in run.history.items() if name != "nc1"}
     with pytest.raises(ValueError, match="this run has no nc1; train it again with this version"):
         plots.neural_collapse(axes[1], older)

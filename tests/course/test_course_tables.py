@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ood_helpers import metrics, sweeps
+from ood_helpers import metrics, scores, sweeps
 from ood_helpers.config import Config
 from ood_helpers.course import tables
 
@@ -28,6 +28,22 @@ def test_the_parts_of_a_logit_vector_are_told_apart(tmp_path):
     shares = tables.confidences(trained, sure=0.5)
     assert shares.loc["near (OOD)", "images"] == len(run.logits["near"])
     assert shares.loc["near (OOD)", "above 50 %"].count("±") == 1
+    z, y = run.snapshots["test"][-1].astype(float), run.labels["test"][: run.snapshots["test"].shape[1]]
+    order = np.argsort(-scores.log_odds(z))
+    errors = np.cumsum((z.argmax(1) != y)[order])
+    assert through["AURC, ID (%)"].iloc[-1] == pytest.approx(100 * np.mean(errors / np.arange(1, len(y) + 1)))
+    assert through["AUGRC, ID (%)"].iloc[-1] == pytest.approx(100 * np.mean(errors / len(y)))
+
+
+def test_of_a_gradient_at_a_right_angle_to_the_logits_nothing_lies_along_them():
+    class Single:
+        classes = ("a", "b", "c")
+        dataset = staticmethod(lambda: Single)
+        split = staticmethod(lambda name: (None, np.array([0])))
+        snapshots = {"train": np.array([[[1.0, 1.0, 1.0]], [[2.0, -1.0, -1.0]]])}  # noqa: RUF012
+
+    row = tables.gradient_along_logits({"one": [Single]}).loc["one"]
+    assert row.tolist() == pytest.approx([0, 100, 50])
 
 
 def test_temperatures_and_calibration_in_rows(tmp_path):

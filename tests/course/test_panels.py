@@ -47,6 +47,11 @@ def test_training_is_drawn_from_its_table(trained):
     shown = fig.axes[0].lines[0].get_ydata()
     np.testing.assert_allclose(shown, table["norm, ID"][table.index > 0])
     assert len(panels.frozen(trained["softmax"][0], ("test", "near")).axes) == 2
+    fig = panels.collapse({"digits": trained["softmax"]}, {"again": table})
+    nc1 = np.mean([run.history["nc1"] for run in trained["softmax"]], axis=0)
+    np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata(), nc1)
+    np.testing.assert_allclose(fig.axes[1].lines[0].get_ydata(), table["AURC, ID (%)"][table.index > 0])
+    assert [text.get_text() for text in fig.legends[0].get_texts()][-2:] == ["AURC", "AUGRC"]
 
 
 def test_far_away_the_network_is_drawn_certain():

@@ -1,4 +1,4 @@
-"""The public leaderboards: their sizes, ranks and the reversal that notebook 9 shows."""
+"""The public leaderboards: their sizes, ranks and the reversal that notebook 8 shows."""
 
 import pytest
 
