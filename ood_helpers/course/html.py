@@ -18,6 +18,7 @@ from ..widgets import page as pages
 from ..widgets.base import STATE_MIME
 
 STATIC = Path(__file__).parent / "static"
+STYLES = {"page": ("course", "notebook"), "slides": ("course", "notebook", "slides"), "front": ("course", "front")}
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-src 'self' file:; script-src "
 
 
@@ -101,9 +102,9 @@ def static_file(name: str) -> str:
 def document(title: str, body: str, script: str = "", kind: str = "page") -> str:
     """Return a page: ``body`` with the course's style, and a policy that allows ``script`` and nothing else.
 
-    ``kind`` is the body's class: "page", "slides" or "front", which has a style sheet of its own.
+    ``kind`` is the body's class: "page", "slides" or "front".
     """
-    style = static_file("course.css") + (static_file("front.css") if kind == "front" else "")
+    style = "".join(static_file(f"{name}.css") for name in STYLES[kind])
     ending = f"\n<script>{script}</script>" if script else ""
     return pages.document(title, f"{body}{ending}", style, POLICY + pages.csp_hash(script), kind)
 

@@ -1,7 +1,7 @@
 """The score explorer's view as plain numbers: ``compute(state, data)`` in NumPy.
 
-static/explorer_state.js computes the same in the browser; a test compares the two on generated states. This module imports no
-widget.
+static/explorer_state.js computes the same in the browser; a test compares the two on generated states. This module
+imports no widget.
 """
 
 from collections.abc import Iterable
