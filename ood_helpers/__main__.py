@@ -1,6 +1,7 @@
 """The command line: python -m ood_helpers train | table | export | bench."""
 
 import argparse
+import functools
 import inspect
 import json
 import logging
@@ -10,7 +11,9 @@ import sys
 from pathlib import Path
 
 from . import __version__
-from .engine.options import DEVICE, OPTIONS, PAPERS, Parser, add_config, with_suggestion
+from .engine.options import DEVICE, OPTIONS, PAPERS, Parser, add_config, parse_count, with_suggestion
+
+at_least_one = functools.partial(parse_count, smallest=1)
 
 
 def config_fields(args):
@@ -183,7 +186,9 @@ def add_table(parser):
     add_training(parser)
     parser.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")
     parser.add_argument("--faithful", action="store_true", help="choose on the test split as the authors do")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each loss (default: 5)")
+    parser.add_argument(
+        "--seeds", type=at_least_one, default=5, metavar="N", help="trainings of each loss (default: 5)"
+    )
     parser.add_argument(
         "--backend", default="local", metavar="NAME", help="where the trainings run: local (default), dask or ray"
     )

@@ -49,7 +49,10 @@ def _as_text(text: str) -> str:
 
 
 def _findings(notebooks: Path) -> dict[str, str]:
-    """Return for each figure the first paragraph after it, and before the next one, that begins with **Finding**."""
+    """Return for each figure the first paragraph that begins with **Finding**, after it and in its part of the section.
+
+    A part ends at the next figure, the next heading and the next bet: what is found after them is about other things.
+    """
     found: dict[str, str] = {}
     for path in sorted(notebooks.glob("*.ipynb")):
         saved: list[str] = []
@@ -59,6 +62,8 @@ def _findings(notebooks: Path) -> dict[str, str]:
                 saved = re.findall(r'save_figure\(\s*\w+,\s*"(\w+)"', source) or saved
             else:
                 for paragraph in source.split("\n\n"):
+                    if paragraph.startswith(("## ", "**Bet.")):
+                        saved = []
                     if paragraph.startswith("**Finding"):
                         found |= {name: " ".join(paragraph.split()) for name in saved if name not in found}
     return found

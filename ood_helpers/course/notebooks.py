@@ -52,6 +52,7 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
     index = json.loads(index_path.read_text()) if index_path.exists() else {}  # each notebook's last run
     stale = [path for path in paths if not _is_unchanged(path, target, index.get(path.stem))]
     if stale:
+        _read_images(data)
         if sum(_trains_lesson(path) for path in stale) > 1:
             _train_lesson(data, device, runs)
         environment = _kernel_environment(data, device, runs, target, min(2, len(stale)))
@@ -65,6 +66,18 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
         f"{len(stale)} of {len(paths)} notebooks run in {time.monotonic() - started:.0f} s; "
         f"{n_figures} figures in {os.path.relpath(target)}"
     )
+
+
+def _read_images(data: str) -> None:
+    """Read the images, which downloads them: without a network this fails here, before processes are started."""
+    from ..config import Config
+    from ..data import load, load_ood
+
+    if data != "digits" and not data.startswith("folder:"):
+        config = Config(data=data).resolved()
+        images = load(config.data, known=config.known)
+        for name in config.ood or ():
+            load_ood(name, images)
 
 
 def _trains_lesson(path: Path) -> bool:

@@ -20,6 +20,8 @@ from . import plots as demos
 Sets = Sequence[str]
 # Probabilities at the ticks of an axis of log-odds.
 ODDS_TICKS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999999)
+# Of the first image of answers, in spacings. Chosen so that no photograph of a person appears under an animal's name.
+OFFSET = 0.75
 
 
 def answers(run: Any, sets: Sets, n: int = 8) -> Figure:
@@ -36,7 +38,7 @@ def answers(run: Any, sets: Sets, n: int = 8) -> Figure:
     fig, axes = plt.subplots(len(sets), 1, figsize=(WIDTHS["page"], 1.1 * len(sets)), squeeze=False)
     confidence = run.scores("msp")
     for ax, name in zip(axes[:, 0], sets):
-        chosen = ((np.arange(n) + 0.75) * len(run.images(name)) / n).astype(int)
+        chosen = ((np.arange(n) + OFFSET) * len(run.images(name)) / n).astype(int)
         logits = run.logits[name][chosen]
         titles = [f"{100 * confidence[name][i]:.0f} %: {run.classes[z.argmax()]}" for i, z in zip(chosen, logits)]
         in_distribution = name in styles.ID_SETS

@@ -88,10 +88,10 @@ def parse_flag(text: str) -> bool:
     return text.lower() == "true"
 
 
-def parse_count(text: str) -> int:
-    """Parse a whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+def parse_count(text: str, smallest: int = 0) -> int:
+    """Parse a whole number from ``smallest``."""
+    if not text.isdecimal() or int(text) < smallest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {smallest}")
     return int(text)
 
 
@@ -115,12 +115,15 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question about the most similar known name, or nothing.
+    """Return a question about the most similar known name, or the first that contains this one, or nothing.
 
     >>> did_you_mean("logitnrom", ["softmax", "logitnorm"]), did_you_mean("x", ["softmax"])
     (' Did you mean logitnorm?', '')
+    >>> did_you_mean("temp", ["initial_temperature"])
+    ' Did you mean initial_temperature?'
     """
-    similar = difflib.get_close_matches(name, list(known), 1)
+    known = list(known)
+    similar = difflib.get_close_matches(name, known, 1) or [each for each in known if len(name) > 2 and name in each]
     return f" Did you mean {similar[0]}?" if similar else ""
 
 

@@ -21,6 +21,7 @@ def test_every_figure_is_shown_with_its_finding_its_command_and_its_files(tmp_pa
     monkeypatch.setenv("OOD_NOTEBOOK", "02_norms")
     draw("growth", "digits")
     draw("silent", "digits", label="[x](http://x) <b>")
+    draw("photographs", "cifar10")  # by a notebook on digits, with a network that comes with the repository
     monkeypatch.delenv("OOD_NOTEBOOK")
     draw("mine", "cifar10")
     (tmp_path / "notebooks").mkdir()
@@ -28,13 +29,14 @@ def test_every_figure_is_shown_with_its_finding_its_command_and_its_files(tmp_pa
         new_code_cell('save_figure(fig, "growth", width="text")'),
         new_markdown_cell("Some text.\n\n**Finding.** Norms\ngrow.\n\nMore."),
         new_code_cell('save_figure(fig, "silent")'),
+        new_markdown_cell("Text.\n\n## Another section\n\n**Finding.** Of something else."),
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks/02_norms.ipynb")
     page = write_gallery(tmp_path / "figures", tmp_path / "notebooks")
     text = page.read_text()
     assert "**Finding.** Norms grow. (" in text and text.count("Finding") == 1
-    assert "Drawn by `make figures` from [02_norms](../notebooks/02_norms.ipynb)." in text
+    assert text.count("Drawn by `make figures` from [02_norms](../notebooks/02_norms.ipynb).") == 2
     assert "Drawn by `make figures DATA=cifar10`." in text
     assert r"\[x\](http://x) \<b\>" in text  # a name is no link and no tag
     links = re.findall(r"\]\(((?:digits|cifar10)/[^)]+)\)", text)
-    assert len(links) == 3 * 4 and all((page.parent / link).exists() for link in links)
+    assert len(links) == 4 * 4 and all((page.parent / link).exists() for link in links)

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import urllib.error
 
 import joblib
 import nbformat
@@ -177,6 +178,18 @@ def test_what_notebooks_share_is_trained_first_and_their_metadata_say_so(project
     notebooks.regenerate("digits", "cpu")
     assert trained == [("digits", "cpu", project / "runs")]
     assert all(nbformat.read(path, 4).metadata["ood"] == {"trains": "lesson"} for path in paths)
+
+
+def test_without_a_network_other_data_are_one_sentence_before_anything_is_trained(project, monkeypatch, tmp_path):
+    def no_network(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("OOD_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setattr(notebooks, "_execute_all", None)
+    write(project / "notebooks/01_first.ipynb", "1 + 1")
+    with pytest.raises(OSError, match=r"^cifar10 could not be downloaded .*no network.*; without a network, fetch"):
+        notebooks.regenerate("cifar10", "cpu")
 
 
 def test_saved_outputs_keep_what_can_be_read_and_nothing_else(project):

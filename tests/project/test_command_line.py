@@ -73,6 +73,12 @@ def test_a_wrong_choice_is_one_sentence(arguments, message):
     assert stopped.value.code == f"ood_helpers: {message}"
 
 
+def test_a_table_has_at_least_one_training(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["table", "--seeds", "0"])
+    assert stopped.value.code == 2 and "'0' is not a whole number from 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["train", "table"])
 def test_help_is_complete(name, capsys):
     with pytest.raises(SystemExit) as stop:
