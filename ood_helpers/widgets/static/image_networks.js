@@ -14,11 +14,21 @@ export function openNetworks(entries, buffer, classes) {
     return values;
   };
   return entries.map((entry) => {
-    const layers = entry.layers.map((layer) => ({
-      ...layer,
-      weight: take(layer.outputs * layer.inputs * 9),
-      bias: take(layer.outputs),
-    }));
+    let side = SIDE;
+    const layers = entry.layers.map((layer) => {
+      const weight = take(layer.outputs * layer.inputs * 9);
+      side /= layer.stride;
+      return {
+        ...layer,
+        weight,
+        fours: inFours(weight, layer.outputs),
+        bias: take(layer.outputs),
+        // Room for convolve(), which allocates nothing.
+        places: new Int32Array(9 * layer.inputs),
+        around: new Float64Array(9 * layer.inputs),
+        out: new Float64Array(layer.outputs * side * side),
+      };
+    });
     const { kind, unit, features } = entry.head;
     const weight = take(classes * features);
     if (unit) for (let c = 0; c < classes; c++) toUnitLength(weight, c * features, features);
@@ -35,40 +45,55 @@ function toUnitLength(values, from, count) {
   return norm;
 }
 
-/** Channels with a border of zeros. */
-function withBorder(values, channels, side) {
-  const wide = side + 2;
-  const out = new Float64Array(channels * wide * wide);
-  for (let c = 0; c < channels; c++)
-    for (let y = 0; y < side; y++)
-      for (let x = 0; x < side; x++) out[(c * wide + y + 1) * wide + x + 1] = values[(c * side + y) * side + x];
-  return out;
+/** Filters (outputs, inputs, 3, 3) with the weights of four of them next to each other, as convolve() reads them. */
+function inFours(weight, outputs) {
+  const size = weight.length / outputs;
+  return Float32Array.from(weight, (_, at) => {
+    const [four, rest] = [Math.floor(at / (4 * size)), at % (4 * size)];
+    return weight[(4 * four + (rest % 4)) * size + (rest >> 2)];
+  });
 }
 
-/** A 3x3 convolution and ReLU: the products of each pixel's surroundings with every filter. */
-function convolve({ weight, bias, inputs, outputs, stride }, values, side) {
-  const wide = side + 2;
+/**
+ * A 3x3 convolution and ReLU into layer.out. The pixels around each one that are not zero, half of them after a ReLU, are
+ * collected first; four filters at a time, whose sums do not wait for each other, pass over these.
+ */
+function convolve({ fours, bias, inputs, outputs, stride, places, around, out }, values, side) {
   const size = side / stride;
-  const source = withBorder(values, inputs, side);
-  const around = new Float64Array(9 * inputs);
-  const out = new Float64Array(outputs * size * size);
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
-      for (let i = 0, at = 0; i < inputs; i++)
-        for (let row = 0; row < 3; row++)
-          for (let column = 0; column < 3; column++)
-            around[at++] = source[(i * wide + y * stride + row) * wide + x * stride + column];
-      for (let o = 0; o < outputs; o++) {
-        // Three sums at a time do not wait for each other.
-        let a = bias[o];
-        let b = 0;
-        let c = 0;
-        for (let k = 0, at = o * around.length; k < around.length; k += 3, at += 3) {
-          a += weight[at] * around[k];
-          b += weight[at + 1] * around[k + 1];
-          c += weight[at + 2] * around[k + 2];
+      let found = 0;
+      const [left, right] = [Math.max(0, x * stride - 1), Math.min(side - 1, x * stride + 1)];
+      const [top, bottom] = [Math.max(0, y * stride - 1), Math.min(side - 1, y * stride + 1)];
+      for (let i = 0; i < inputs; i++) {
+        for (let row = top; row <= bottom; row++) {
+          const tap = 9 * i + 3 * (row - y * stride + 1) - x * stride + 1;
+          const from = (i * side + row) * side;
+          for (let column = left; column <= right; column++) {
+            const value = values[from + column];
+            places[found] = 4 * (tap + column);
+            around[found] = value;
+            found += value === 0 ? 0 : 1;
+          }
         }
-        out[(o * size + y) * size + x] = Math.max(0, a + b + c);
+      }
+      for (let o = 0; o < outputs; o += 4) {
+        let [a, b, c, d] = [bias[o], bias[o + 1], bias[o + 2], bias[o + 3]];
+        const filters = 9 * o * inputs;
+        for (let k = 0; k < found; k++) {
+          const at = filters + places[k];
+          const value = around[k];
+          a += fours[at] * value;
+          b += fours[at + 1] * value;
+          c += fours[at + 2] * value;
+          d += fours[at + 3] * value;
+        }
+        const to = (o * size + y) * size + x;
+        const plane = size * size;
+        out[to] = a > 0 ? a : 0;
+        out[to + plane] = b > 0 ? b : 0;
+        out[to + 2 * plane] = c > 0 ? c : 0;
+        out[to + 3 * plane] = d > 0 ? d : 0;
       }
     }
   }

@@ -123,14 +123,18 @@ export function dot(context, x, y, radius) {
   context.stroke();
 }
 
+const patterns = new Map(); // of stripes in a colour
+
 /** Diagonal stripes: the second cue of everything OOD, besides its colour. */
 function stripes(context, color) {
+  if (patterns.has(color)) return patterns.get(color);
   const tile = h("canvas", { width: 12, height: 12 });
   const pen = tile.getContext("2d");
   Object.assign(pen, { strokeStyle: color, lineWidth: 2.6 });
   for (const shift of [-12, 0, 12]) line(pen, [shift - 1, 13], [shift + 13, -1]);
   const pattern = context.createPattern(tile, "repeat");
   pattern.setTransform(new DOMMatrix().scale(0.5));
+  patterns.set(color, pattern);
   return pattern;
 }
 

@@ -19,7 +19,7 @@ export function renderSketchpad({ model, el }) {
   const buffer = weights.buffer.slice(weights.byteOffset, weights.byteOffset + weights.byteLength);
   const networks = openNetworks(entries, buffer, classes.length);
   const state = bind(model, meta.state, draw);
-  const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
   const groupOf = (start) => GROUPS[start.group] ?? start.group;
 
   const history = []; // the latest drawing first: {drawing, cells, answers, surprising, truth, since}
@@ -152,7 +152,7 @@ export function renderSketchpad({ model, el }) {
       const most = Math.max(...slope.map(Math.abs)) || 1;
       values = values.map((v, k) => Math.min(FULL, Math.max(0, v + slope[k] / most)));
       easel.show(cellsOf(values.map(Math.round), easel.cells()), current);
-      if (left > 1 && calm()) step(left - 1);
+      if (left > 1 && still.matches) step(left - 1);
       else if (left > 1) timer = setTimeout(step, SURER_TIME, left - 1);
     };
     step(SURER_STEPS);
@@ -259,7 +259,7 @@ export function renderSketchpad({ model, el }) {
     const now = performance.now();
     let falling = false;
     const marks = history.map((entry) => {
-      const fall = calm() ? 1 : Math.min(1, (now - entry.since) / FALL_TIME);
+      const fall = still.matches ? 1 : Math.min(1, (now - entry.since) / FALL_TIME);
       falling ||= fall < 1;
       const { key, known } = entry.answers[chosen];
       const counts = fromText(entry.drawing);
