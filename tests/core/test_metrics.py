@@ -343,3 +343,14 @@ def test_expected_cost_is_the_mean_cost_of_the_images():
     for price, share in ((-1, 0.5), (1, 1.5), (np.nan, 0.5)):
         with pytest.raises(ValueError, match=r"price must be at least 0 and ood_share in \[0, 1\]"):
             metrics.expected_cost(id_scores, ood_scores, price, share)
+
+
+@pytest.mark.parametrize("n, same", [(507, True), (10_000, True), (217, False)])
+def test_the_rate_nearest_to_95_percent_is_ours_with_the_test_splits_of_the_notebooks(n, same):
+    """The authors' code takes the nearest rate; README and notebook 06 say where that is the same."""
+    id_scores, ood_scores = np.random.default_rng(0).normal(1, 1, n), np.random.default_rng(1).normal(size=500)
+    ranked = np.sort(id_scores)[::-1]
+    nearest = ranked[np.abs(np.arange(1, n + 1) / n - 0.95).argmin()]
+    assert (nearest == metrics.threshold(id_scores, 0.95)) == same
+    if same:
+        assert (ood_scores >= nearest).mean() == metrics.detection(id_scores, ood_scores)["fpr95"]

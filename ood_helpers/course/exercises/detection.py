@@ -121,7 +121,7 @@ def smallest_change(random: Generator, attack: Callable) -> str:
     said = f"mean change {np.mean(change):.2f}"
     if not min(reached) >= 0.9:
         raise Hint(
-            f"{sum(r >= 0.9 for r in reached)} of 6 networks were fooled; the least sure one says {min(reached):.2f}."
+            f"{sum(r >= 0.9 for r in reached)} of 6 networks were fooled; the lowest confidence is {min(reached):.2f}."
         )
     if np.mean(change) > 1.25 * np.mean(ours):
         if np.mean(reached) > 0.93:
@@ -188,7 +188,7 @@ def colleague(random: Generator, function: Callable) -> str:
             },
             "AUROC is the share of pairs in which the known image scores higher. Which step changed the pairs?",
         )
-    return f"{true:.3f}, also with ties and with scores below 0. AUROC needs an order, no probabilities."
+    return f"{true:.3f}, also with ties and with scores below 0. AUROC needs an order, not probabilities."
 
 
 def threshold_95(random: Generator, function: Callable, positive: str) -> str:

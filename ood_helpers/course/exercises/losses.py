@@ -36,9 +36,7 @@ def doubled_logits(random: Generator, answer: Any) -> str:
         },
         "For AUROC only the order of images counts: does doubling keep it? Compare z = (2, 0, 0) and (1.4, 0, -9).",
     )
-    return (
-        f"the loss of wrong answers went from {nll[0]:.2f} to {nll[1]:.2f}: being sure and wrong is what it pays for."
-    )
+    return f"the loss of wrong answers went from {nll[0]:.2f} to {nll[1]:.2f}: a confident wrong answer costs most."
 
 
 def softmax_gradient(random: Generator, function: Callable) -> str:
@@ -56,7 +54,7 @@ def softmax_gradient(random: Generator, function: Callable) -> str:
         },
         "the numbers are not right. Check one of them by moving a logit a little.",
     )
-    return "p - onehot(y), over B: never zero at any finite logits. That is the push that does not end."
+    return "(p - onehot(y)) / B, which is zero for no finite logits: the push never ends."
 
 
 def norm_needed(random: Generator, function: Callable) -> str:
@@ -179,7 +177,7 @@ def pick_tau(random: Generator, function: Callable) -> str:
                 },
                 "which column stands for telling known from unknown, without test images?",
             )
-    return "chosen on validation outliers alone, so the test number stays honest."
+    return "chosen on validation outliers only, so the test result stays honest."
 
 
 # 4. MELN
@@ -258,7 +256,7 @@ def positive_temperature(random: Generator, function: Callable) -> str:
         raise Hint("positive, but flat somewhere: a step that gets there gets no gradient, and stays there for ever.")
     if not ((slope > 0).all() or (slope < 0).all()):
         raise Hint("positive, but it turns around: a step too far comes out on the other side, larger again.")
-    return "positive, smooth, one way only. Whether the learned T is a good one is another question."
+    return "positive, smooth and increasing. Whether the learned T is a good one is another question."
 
 
 EXERCISES = (

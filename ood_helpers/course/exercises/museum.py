@@ -59,7 +59,7 @@ def divided_twice(random: Generator, precision: Callable) -> str:
     if measured < right - 0.01:
         raise Hint(
             f"AUROC is {_percent(measured)}, and {_percent(right)} is possible. A constant factor cannot matter, "
-            "unless something is added to it: how large are the variances, beside 1e-6?"
+            "unless something is added to it: how large are the variances, compared with 1e-6?"
         )
     return f"AUROC is {_percent(measured)}: divided by the number of images once, variances are far above 1e-6."
 
@@ -77,8 +77,8 @@ def swapped_names(random: Generator, auprs: Callable) -> str:
         [result[name] for name in names],
         [right[name] for name in names],
         {
-            f"aupr_out is {_percent(right['aupr_in'])} with 100 OOD images among 900 ID images. Guessing finds 10 % of "
-            "positives if OOD is positive, and 90 % if ID is. Which is it?": [right[name] for name in names[::-1]]
+            f"aupr_out is {_percent(right['aupr_in'])} with 100 OOD images among 900 ID images. Guessing has 10 % "
+            "if OOD is positive, and 90 % if ID is. Which is it?": [right[name] for name in names[::-1]]
         },
         "which class is positive, and in which direction does its score rise?",
     )
@@ -119,7 +119,7 @@ def by_the_direction(random: Generator, function: Callable) -> str:
     z, y, tau = _labelled(random)
     result = _loss(function, z, y, tau)
     right = F.cross_entropy(z / z.norm(dim=1, keepdim=True) / tau, y).item()
-    guessing = f"the loss is {result:.4f}, and log 10 is {np.log(10):.4f}: guessing, for ever. Print the ten logits."
+    guessing = f"the loss is {result:.4f}, and log 10 is {np.log(10):.4f}: it only guesses. Print the ten logits."
     compare(result, right, {guessing: np.log(10)}, f"the loss is {result:.4f}, and {right:.4f} is right.")
     return f"the loss is {right:.4f}. z divided by its direction is the norm, ten times the same number."
 

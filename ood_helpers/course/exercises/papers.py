@@ -62,9 +62,9 @@ def gap_in_errors(random: Generator, function: Callable) -> str:
             {
                 "the other way round: ours minus the published.": -gap / error,
                 "that is the gap itself; in standard errors it is divided by one.": gap,
-                "the deviation of ours with n - 1 below: np.std divides by n unless it is told ddof=1.": gap
+                "the deviation of ours with n - 1 below: np.std divides by n unless ddof=1 is given.": gap
                 / np.sqrt(ours.var() / count + variances[1] / n),
-                "deviations tell of single trainings. Of a mean over n the error is smaller, by sqrt(n).": gap
+                "a standard deviation describes single trainings; the error of a mean is smaller, by sqrt(n).": gap
                 / np.sqrt(sum(variances)),
                 "errors of independent means do not add; their squares do.": gap
                 / (np.sqrt(variances[0] / count) + np.sqrt(variances[1] / n)),
