@@ -52,12 +52,14 @@ def generate_explorers(seed=0, count=160):
             snapshots = {"epochs": [0, 4, 9]} | early
         labels = rng.integers(0, classes, n)
         explorer = ScoreExplorer.from_logits(id_logits, {"far": ood_logits}, snapshots=snapshots, labels=labels)
-        explorer.score = list(scores.SCORES)[k // 4 % 8]
+        explorer.score = [*scores.SCORES, *scores.BEYOND][k // 4 % 10]
         explorer.temperature = float(rng.choice([0.1, 0.5, 1, 3.7, 100]))
         explorer.positive = metrics.POSITIVES[k % 2]
         explorer.target = float(rng.choice([0.5, 0.9, 0.95, 1]))
         explorer.epoch = int(rng.choice([0, 2, 9]))
         explorer.bin = int(rng.integers(0, BINS))
+        explorer.gamma, explorer.p = float(rng.choice([0.01, 0.1, 1, 10])), float(rng.choice([0.1, 1, 2, 100]))
+        explorer.top = int(rng.choice([1, 2, 5, 100]))
         if k % 5 == 0:
             view = explorer.summary
             explorer.threshold = float(to_score(explorer.score, rng.uniform(view["low"], view["high"])))

@@ -16,6 +16,7 @@ from .explorer_data import BINS, PICKED, Data, Track
 GRID = 2.0**36
 BOUNDED = ("msp", "entropy")
 COSTS = 120  # intervals of the cost curve
+OPTIONS = {"gen": ("gamma", "top"), "p_norm": ("p",)}  # parts of the state that are arguments of a score
 
 
 def quantize(x):
@@ -23,18 +24,27 @@ def quantize(x):
     return np.floor(x * GRID + 0.5) / GRID
 
 
-def sort_key(logits, score: str, temperature: float) -> np.ndarray:
+def options_of(state: dict) -> dict:
+    """The arguments of the state's score, such as GEN's gamma.
+
+    >>> options_of({"score": "p_norm", "gamma": 0.1, "top": 100, "p": 2.0})
+    {'p': 2.0}
+    """
+    return {name: state[name] for name in OPTIONS.get(state["score"], ())}
+
+
+def sort_key(logits, score: str, temperature: float, **options) -> np.ndarray:
     """Keys (N,) that order rows as the score of logits / T does.
 
     A key is the score itself, except for MSP: its log-odds log(p / (1 - p)), which do not saturate where p rounds to 1.
-    Energy takes T as its own temperature.
+    Energy takes T as its own temperature. ``options`` are the score's own, as from :func:`options_of`.
     """
     z = np.asarray(logits, np.float64)
     if score == "energy":
         return quantize(scores.energy(z, temperature=temperature))
     z = z / temperature
     if score != "msp":
-        return quantize(scores.score(score)(z))
+        return quantize(scores.score(score)(z, **options))
     others = np.where(np.arange(z.shape[1]) == z.argmax(1)[:, None], -np.inf, z)
     second = others.max(1)
     return quantize(z.max(1) - second - np.log(np.exp(others - second[:, None]).sum(1)))
@@ -55,14 +65,16 @@ def from_score(score: str, value: float) -> float:
     return -np.inf if value <= 0 else np.inf if value >= 1 else np.log(value / (1 - value))
 
 
-def axis_range(track: Track, sets: Iterable[str], score: str, temperature: float = 1.0) -> tuple[float, float]:
+def axis_range(
+    track: Track, sets: Iterable[str], score: str, temperature: float = 1.0, **options
+) -> tuple[float, float]:
     """Ends of the axis: the least and the largest key of some sets, the same for all epochs.
 
     Earlier epochs extend the axis by a quarter of the last one's range at most, so that they do not crowd it. MSP and
     entropy, which have bounds, keep the axis of T = 1: at another temperature the bars move along it.
     """
     t = 1.0 if score in BOUNDED else temperature
-    keys = [[sort_key(z, score, t) for z in track.logits[name]] for name in sets]
+    keys = [[sort_key(z, score, t, **options) for z in track.logits[name]] for name in sets]
     low, high = (float(end([end(epochs[-1]) for epochs in keys])) for end in (np.min, np.max))
     room = (high - low) / 4
     low = max(low - room, float(min(k.min() for epochs in keys for k in epochs)))
@@ -168,8 +180,8 @@ def compute(state: dict, data: Data) -> dict:
     ----------
     state : dict
         run, score, temperature, ood, epoch, threshold (in units of the score; None: follows ``target``), positive,
-        target (0 to 1), bin (the opened bar, or None), price and ood_share (see ``metrics.expected_cost``). Scores are
-        those of logits / temperature.
+        target (0 to 1), bin (the opened bar, or None), price and ood_share (see ``metrics.expected_cost``), and what
+        ``OPTIONS`` names for the score. Scores are those of logits / temperature.
     data : Data
 
     Returns
@@ -189,13 +201,13 @@ def compute(state: dict, data: Data) -> dict:
     >>> compute(state, data)["metrics"]["auroc"]
     1.0
     """
-    score, temperature, positive = state["score"], state["temperature"], state["positive"]
+    score, temperature, positive, options = state["score"], state["temperature"], state["positive"], options_of(state)
     track, names, pair = data.track(state["run"]), (data.id_name, state["ood"]), current_logits(state, data)
-    low, high = axis_range(track, names, score, temperature)
+    low, high = axis_range(track, names, score, temperature, **options)
     edges = bin_edges(low, high)
-    keys = [sort_key(z, score, temperature) for z in pair]
+    keys = [sort_key(z, score, temperature, **options) for z in pair]
     ascending = [np.sort(k) for k in keys]
-    final = [_histogram(sort_key(track.logits[name][-1], score, temperature), edges) for name in names]
+    final = [_histogram(sort_key(track.logits[name][-1], score, temperature, **options), edges) for name in names]
     threshold = state["threshold"]
     if threshold is None:
         limit = threshold_for(*ascending, positive, state["target"])

@@ -6,11 +6,12 @@ import numpy as np
 import traitlets as t
 
 from .. import metrics, scores
+from ..beyond import logit_scores
 from . import page as pages
 from . import static_figures
 from .base import Widget
 from .explorer_data import BINS, Data, Track, to_float16
-from .explorer_state import compute
+from .explorer_state import OPTIONS, compute
 from .formats import format_percent, format_score
 
 SCORE_LABELS = {
@@ -22,6 +23,8 @@ SCORE_LABELS = {
     "mmls": "MMLS",
     "mmles": "MMLES",
     "mmleps": "MMLEPS",
+    "gen": "GEN",
+    "p_norm": "Max logit over p-norm",
 }
 BUDGET = 8_000_000  # bytes of float16 logits in the browser; above it, every k-th image is taken
 
@@ -33,7 +36,8 @@ class ScoreExplorer(Widget):
     ``threshold`` (in units of the score; None: follows ``target``), ``positive`` ("id" or "ood": the positive class of
     FPR95 and AUPR), ``target`` (fraction of the positive class that is classified rightly), ``log_scale``, ``bin`` (the
     opened bar, 0 to 59, or None), ``price`` and ``ood_share`` (see ``metrics.expected_cost``), ``guess`` (whether it
-    opens covered: guess, then look). A new run or score resets the threshold, which was in units of the old one.
+    opens covered: guess, then look), ``gamma`` and ``top`` (GEN's exponent and number of classes M) and ``p`` (of the
+    p-norm). A new run or score resets the threshold, which was in units of the old one.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ class ScoreExplorer(Widget):
     _esm = pages.widget_module(module, renderer)
     state = (
         *("run", "score", "temperature", "ood", "epoch", "threshold", "positive", "log_scale", "target", "bin"),
-        *("price", "ood_share", "guess"),
+        *("price", "ood_share", "guess", "gamma", "top", "p"),
     )
 
     resets: ClassVar = {"run": ("threshold", "bin"), "score": ("threshold", "bin")}
@@ -76,6 +80,9 @@ class ScoreExplorer(Widget):
     price = t.Float(1.0, min=1e-3, max=1e3).tag(sync=True)
     ood_share = t.Float(0.5, min=0.0, max=1.0).tag(sync=True)
     guess = t.Bool(False).tag(sync=True)
+    gamma = t.Float(logit_scores.GAMMA, min=0.01, max=10.0).tag(sync=True)
+    top = t.Int(logit_scores.TOP, min=1, max=10**4).tag(sync=True)
+    p = t.Float(logit_scores.P, min=0.1, max=100.0).tag(sync=True)
     logits = t.Bytes().tag(sync=True)
 
     def __init__(self, runs, *others, **state):
@@ -113,7 +120,7 @@ class ScoreExplorer(Widget):
         snapshots : {"epochs": (E,), set: (E, n, C)}, logits of the first n images of every set during training
         name : of the model
         id_name : of the ID set in ``images`` and ``snapshots``; a single OOD set is called "OOD"
-        score : to begin with, a key of ``scores.SCORES``
+        score : to begin with, a key of ``scores.SCORES`` or ``scores.BEYOND``
         **state : other traits to begin with
 
         Raises
@@ -139,12 +146,12 @@ class ScoreExplorer(Widget):
         self.data, first = data, data.tracks[0]
         self.choices = {
             "run": [track.name for track in data.tracks],
-            "score": list(scores.SCORES),
+            "score": [*scores.SCORES, *scores.BEYOND],
             "ood": data.ood_names,
         }
         k = data.thin(BUDGET)
         meta, blob = data.pack()
-        meta |= {"scores": SCORE_LABELS} | self.about_state()
+        meta |= {"scores": SCORE_LABELS, "options": OPTIONS} | self.about_state()
         if k > 1:
             meta["note"] = f"One image in {k} is taken, so that the browser can hold the logits."
         defaults = {"run": first.name, "score": first.score, "ood": data.ood_names[0], "epoch": first.epochs[-1]}

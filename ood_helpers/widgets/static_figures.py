@@ -51,7 +51,7 @@ def score_explorer(state: dict, data: Data, score_label: str, title: str, peak: 
     histogram, roc, pr = figure.subplots(1, 3, width_ratios=(2.2, 1, 1))
     view, positive = explorer_state.compute(state, data), state["positive"]
     keys = [
-        explorer_state.sort_key(z, state["score"], state["temperature"])
+        explorer_state.sort_key(z, state["score"], state["temperature"], **explorer_state.options_of(state))
         for z in explorer_state.current_logits(state, data)
     ]
     limits = view["low"], view["high"]

@@ -4,10 +4,12 @@ import json
 import os
 import re
 from datetime import datetime
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 from explorers import make_explorer
+from playwright.sync_api import expect
 
 from ood_helpers.course import html
 from ood_helpers.widgets import NormExplorer, Playground, link
@@ -134,6 +136,28 @@ def test_every_control_moves_the_picture_by_keyboard(visit):
     assert text(page, "fpr95") != before
 
 
+def test_the_parameters_of_a_score_are_shown_with_it_alone_and_move_it_by_keyboard(visit):
+    explorer = make_explorer()
+    page = visit(explorer)
+    for score, names in (("energy", []), ("gen", ["gamma", "top"]), ("p_norm", ["p"])):
+        explorer.score = score
+        open_state(page, explorer)
+        for name in ("gamma", "top", "p"):
+            expect(page.locator(f"[data-key={name}]")).to_be_visible(visible=name in names)
+        for name in names:
+            before = pixels(page)
+            page.locator(f"[data-key={name}]").focus()
+            page.keyboard.press("ArrowLeft")
+            settle(page)
+            assert pixels(page) != before, name
+            value = dict(parse_qsl(address(page)[1:]))[name]
+            setattr(explorer, name, json.loads(value))
+            expect(page.locator("[data-key=auroc]").first).to_have_text(
+                format_percent(explorer.summary["metrics"]["auroc"])
+            )
+    assert explorer.top == 3 and explorer.gamma < 0.1 and explorer.p < 2  # three of four classes
+
+
 def test_an_address_restores_the_state_and_a_bad_one_is_ignored(visit):
     explorer = make_explorer()
     page = visit(explorer, address="#score=entropy&temperature=3&bin=59&log_scale=true")
@@ -142,7 +166,12 @@ def test_an_address_restores_the_state_and_a_bad_one_is_ignored(visit):
         explorer, address="#score=mps&temperature=-1&bin=1e9&epoch=%22x%22&run=<b>&__proto__=1&7.score=msp&target="
     )
     assert text(bad, "auroc") == format_percent(explorer.summary["metrics"]["auroc"])
-    assert bad.locator(".ood-desk output").all_text_contents()[1:] == ["95.0 %", "1.000", "9", "none"]
+    assert bad.locator(".ood-desk label:not([hidden]) output").all_text_contents()[1:] == [
+        "95.0 %",
+        "1.000",
+        "9",
+        "none",
+    ]
 
 
 def place_of(page, share):

@@ -50,7 +50,7 @@ def test_numbers_are_those_of_scikit_learn():
     for explorer in generate_explorers(1, 60):
         state = explorer.current()
         id_keys, ood_keys = (
-            explorer_state.sort_key(z, state["score"], state["temperature"])
+            explorer_state.sort_key(z, state["score"], state["temperature"], **explorer_state.options_of(state))
             for z in explorer_state.current_logits(state, explorer.data)
         )
         truth, values = np.r_[np.ones(len(id_keys)), np.zeros(len(ood_keys))], np.r_[id_keys, ood_keys]

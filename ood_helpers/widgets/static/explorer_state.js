@@ -80,6 +80,7 @@ export const nearestIndex = (values, wanted) =>
 /** Everything that does not depend on the threshold, the target or the opened bar; the last one is kept. */
 function prepareView(state, data) {
   const { score, ood, temperature: T } = state;
+  const options = (data.options[score] ?? []).map((name) => state[name]);
   const run = Math.max(
     0,
     data.runs.findIndex((r) => r.name === state.run),
@@ -87,17 +88,17 @@ function prepareView(state, data) {
   const { epochs, sets } = data.runs[run];
   const epoch = nearestIndex(epochs, state.epoch);
   const last = epochs.length - 1;
-  const key = [run, epoch, ood, score, T].join("/");
+  const key = [run, epoch, ood, score, T, ...options].join("/");
   if (data.ready?.key === key) return data.ready;
 
   const C = data.classes.length;
   const pair = [data.id_name, ood];
-  const keysAt = (set, k, t = T) => sortKeys(logitsOf(data, run, set, k), C, score, t);
+  const keysAt = (set, k, t = T) => sortKeys(logitsOf(data, run, set, k), C, score, t, state);
   const keys = pair.map((set) => keysAt(set, epoch));
   // One axis for all epochs. MSP and entropy, which have bounds, keep that of T = 1: at another temperature the bars
   // move along it.
   const t = BOUNDED.includes(score) ? 1 : T;
-  const [low, high] = cached(data, `range/${[run, ood, score, t].join("/")}`, () => {
+  const [low, high] = cached(data, `range/${[run, ood, score, t, ...options].join("/")}`, () => {
     const keysOf = (set, side, k) => (k === epoch && t === T ? keys[side] : keysAt(set, k, t));
     return axisRange(pair.map((set, side) => sets[set].map((_, k) => keysOf(set, side, k))));
   });
@@ -105,7 +106,7 @@ function prepareView(state, data) {
   const ascending = keys.map((k) => k.slice().sort());
   const counts = ascending.map((k) => histogram(k, edges));
   // The peak is that of the last epoch: one height for all epochs.
-  const peak = cached(data, `peak/${[run, ood, score, T].join("/")}`, () => {
+  const peak = cached(data, `peak/${[run, ood, score, T, ...options].join("/")}`, () => {
     const final = epoch === last ? counts : pair.map((set) => histogram(keysAt(set, last).sort(), edges));
     return Math.max(...final.map((c, k) => Math.max(...c) / sets[pair[k]][last][1]));
   });

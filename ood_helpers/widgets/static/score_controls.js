@@ -70,6 +70,26 @@ export function scoreControls({ meta, state, scale: { keyAt, shareAt, scoreAt },
       input: (temperature) => state.set({ temperature, bin: null }),
       key: "temperature",
     }),
+    gamma: slider("Exponent γ", {
+      ...logarithmic(0.01, 10, 300),
+      text: formatScore,
+      input: (gamma) => state.set({ gamma, threshold: null, bin: null }),
+      key: "gamma",
+    }),
+    top: slider("Largest M classes", {
+      steps: meta.classes.length - 1,
+      of: (position) => position + 1,
+      at: (v) => v - 1,
+      text: (v) => (v < meta.classes.length ? String(v) : "all"),
+      input: (top) => state.set({ top, threshold: null, bin: null }),
+      key: "top",
+    }),
+    p: slider("Norm p", {
+      ...logarithmic(0.1, 100, 300),
+      text: formatScore,
+      input: (p) => state.set({ p, threshold: null, bin: null }),
+      key: "p",
+    }),
     epoch: slider("Epoch", {
       steps: 1,
       of: (p) => epochsOf(state.get())[p],
@@ -113,6 +133,8 @@ export function scoreControls({ meta, state, scale: { keyAt, shareAt, scoreAt },
     sliders.epoch.range.disabled = epochs.length < 2;
     const values = { ...s, epoch: epochs[nearestIndex(epochs, s.epoch)], threshold: current().threshold };
     for (const [key, control] of Object.entries(sliders)) control.show(values[key]);
+    for (const [score, names] of Object.entries(meta.options))
+      for (const name of names) sliders[name].node.hidden = score !== s.score;
     sliders.target.rename(s.positive === "id" ? "Target: ID accepted" : "Target: OOD rejected");
   }
 

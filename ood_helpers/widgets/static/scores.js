@@ -33,8 +33,39 @@ export function expNegative(x) {
   return POWERS[n & 63] * HALVES[-(n >> 6)] * polynomial;
 }
 
-/** Keys of rows (N, C) that order as the score of logits / T: the score itself, or for MSP its log-odds. */
-export function sortKeys(logits, C, score, T) {
+/** GEN of one row: logits z, the largest of them and the second. */
+function generalizedEntropy(z, best, second, { gamma, top }) {
+  const ordered = top < z.length ? z.slice().sort().reverse() : z;
+  let rest = -1; // as for MSP: of all but the largest, relative to the second
+  for (const value of z) rest += expNegative(Math.min(value, second) - second);
+  const odds = best - second - Math.log(rest); // log(p / (1 - p)) of the largest
+  const logTop = -Math.log1p(Math.exp(-odds));
+  let sum = 0;
+  let seen = false;
+  for (let c = 0; c < Math.min(top, z.length); c++) {
+    const logP = ordered[c] - best + logTop;
+    const largest = !seen && ordered[c] === best;
+    seen ||= largest;
+    sum += expNegative(gamma * (logP + (largest ? logTop - odds : Math.log1p(-Math.exp(logP)))));
+  }
+  return -sum;
+}
+
+/** The largest logit of one row over its p-norm. */
+function overNorm(z, best, { p }) {
+  let size = 0;
+  for (const value of z) size = Math.max(size, Math.abs(value));
+  if (size === 0) return 0;
+  let total = 0;
+  for (const value of z) total += (Math.abs(value) / size) ** p;
+  return best / size / total ** (1 / p);
+}
+
+/**
+ * Keys of rows (N, C) that order as the score of logits / T: the score itself, or for MSP its log-odds. `options` holds
+ * GEN's gamma and top, and p of the p-norm.
+ */
+export function sortKeys(logits, C, score, T, options) {
   const rows = logits.length / C;
   const out = new Float64Array(rows);
   const z = new Float64Array(C);
@@ -56,6 +87,10 @@ export function sortKeys(logits, C, score, T) {
       let rest = -1; // the largest logit adds 1 below, as the second does, and is taken off
       for (let c = 0; c < C; c++) rest += expNegative(Math.min(z[c], second) - second);
       key = best - second - Math.log(rest);
+    } else if (score === "gen") {
+      key = generalizedEntropy(z, best, second, options);
+    } else if (score === "p_norm") {
+      key = overNorm(z, best, options);
     } else if (!plain) {
       let total = 0;
       let weighted = 0;
