@@ -82,7 +82,7 @@ def start_page(all_books: list[Book]) -> str:
     return START.format(rows="\n".join(rows))
 
 
-def slides(book: Book, explorers: Callable[[list[dict]], Explorer] | None = None) -> str:
+def slides(book: Book, explorers: Callable[[list[dict]], Explorer | None] | None = None) -> str:
     """One page of slides: the question, the questions for the room, the start and findings of sections, the figures.
 
     Arrow keys, Page Up and Down, Home and End move, F fills the screen, N shows the notes: the text that is not on
@@ -138,28 +138,55 @@ def _leads(source: str) -> Iterator[tuple[str, str]]:
         yield from ((paragraphs[k], "") for k in apart)
 
 
-def address(states: list[dict[str, Any]], runs: list[str]) -> tuple[str, str]:
-    """Return the page that shows saved explorers, and the part of its address after # that opens it in their state.
+def page_for(states: list[dict[str, Any]], live: Live) -> str | None:
+    """Return the page that shows saved widgets: of the same kinds, with all OOD sets that they and their steps have.
 
     Parameters
     ----------
     states : list of dict
-        What ``Widget.saved_state`` gave, for one widget or for two side by side.
+        What ``Widget.saved_state`` gave, for one widget or for several side by side.
+    live : dict
+        What ``live_explorers`` gives.
+
+    Returns
+    -------
+    str or None
+        None where there is no such page: a widget of other data is shown as its picture.
+    """
+
+    def sets_of(saved: dict[str, Any]) -> set[str]:
+        steps = [step["state"] for step in saved.get("steps", ())]
+        return {*saved.get("sets", ()), *(state["ood"] for state in [saved["state"], *steps] if "ood" in state)}
+
+    for name, (_, widgets) in live.items():
+        same_kinds = [widget.page for widget in widgets] == [saved["page"] for saved in states]
+        if same_kinds and all(sets_of(saved) <= {*w.choices.get("ood", ())} for saved, w in zip(states, widgets)):
+            return name
+    return None
+
+
+def address(states: list[dict[str, Any]], runs: list[str]) -> str:
+    """Return the part of a page's address after # that opens it in the state of saved widgets.
+
+    Parameters
+    ----------
+    states : list of dict
+        What ``Widget.saved_state`` gave, for one widget or for several side by side.
     runs : list of str
         Names of the runs on the page. There, one of several trainings of a loss is named with its seed; in the
         notebook a single one is not.
 
     Examples
     --------
-    >>> address([{"page": "scores", "state": {"run": "IsoMax", "score": "msp"}}], ["Softmax (CE)", "IsoMax, seed 0"])
-    ('scores', 'run=IsoMax%2C+seed+0&score=msp')
+    >>> address([{"state": {"run": "IsoMax", "score": "msp"}}], ["Softmax (CE)", "IsoMax, seed 0"])
+    'run=IsoMax%2C+seed+0&score=msp'
     """
     fragment = {}
     for k, saved in enumerate(states):
         for name, value in _named(saved["state"], runs).items():
             if value is not None:
                 fragment[f"{k}.{name}" if k else name] = str(value).lower() if isinstance(value, bool) else value
-    return states[0]["page"] + "_pair" * (len(states) > 1), urlencode(fragment)
+    return urlencode(fragment)
 
 
 def _named(state: dict[str, Any], runs: list[str]) -> dict[str, Any]:
@@ -170,17 +197,6 @@ def _named(state: dict[str, Any], runs: list[str]) -> dict[str, Any]:
 
 def _same_run(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}, seed") or other.startswith(f"{one}, seed")
-
-
-def _has_sets(widgets: list[Any], states: list[dict[str, Any]]) -> bool:
-    """Whether a page's widgets have the OOD sets of saved states."""
-    sets = widgets[0].choices.get("ood")
-    return sets is None or all(saved["state"].get("ood", sets[0]) in sets for saved in states)
-
-
-def _offered(state: dict[str, Any], choices: dict[str, list[str]]) -> dict[str, Any]:
-    """A saved state without an OOD set that its page does not have."""
-    return {name: value for name, value in state.items() if name != "ood" or value in choices.get("ood", [value])}
 
 
 def live_explorers(runs: str | Path | None = None) -> Live:
@@ -250,20 +266,18 @@ def site(
     paths: dict[str, dict[str, list]] = {name: {} for name in live}
     script = static_file("frames.js") + static_file("figures.js")
 
-    def explorers(states: list[dict]) -> Explorer:
-        digits = address(states, [])[0]
-        pages = digits, digits.replace("scores", "photographs")
-        page = next((name for name in pages if name in live and _has_sets(live[name][1], states)), digits)
-        choices = live[page][1][0].choices
-        runs = choices.get("run", [])
-        states = [saved | {"state": _offered(saved["state"], choices)} for saved in states]
-        fragment = address(states, runs)[1]
+    def explorers(states: list[dict]) -> Explorer | None:
+        page = page_for(states, live)
+        if page is None:
+            return None
+        title, widgets = live[page]
+        runs = widgets[0].choices.get("run", [])
+        fragment = address(states, runs)
         if "steps" in states[0]:
             path = f"path{len(paths[page]) + 1}"
-            steps = [step | {"state": _offered(step["state"], choices)} for step in states[0]["steps"]]
-            paths[page][path] = [step | {"state": _named(step["state"], runs)} for step in steps]
+            paths[page][path] = [step | {"state": _named(step["state"], runs)} for step in states[0]["steps"]]
             fragment = f"path={path}&{fragment}"
-        return Explorer(live[page][0], f"{page}.html#{fragment}")
+        return Explorer(title, f"{page}.html#{fragment}")
 
     for before, book, after in zip([None, *all_books], all_books, [*all_books[1:], None]):
         body = template().page(book, before, after, list(blocks(book.cells)), explorers, sections(book.cells))

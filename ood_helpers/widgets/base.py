@@ -117,7 +117,7 @@ class Widget(anywidget.AnyWidget):
         return {name: getattr(self, name) for name in self.state}
 
     def saved_state(self) -> dict:
-        """The page that shows such a widget, and the state that it opens in, for a saved notebook.
+        """The page that shows such a widget, the state that it opens in, and its OOD sets, for a saved notebook.
 
         >>> from ood_helpers.widgets import NormExplorer
         >>> saved = NormExplorer([3.0, 1.0, -1.0], loss="logitnorm").saved_state()
@@ -130,6 +130,8 @@ class Widget(anywidget.AnyWidget):
             # Nine digits, so that the last bit of another processor does not change a committed notebook.
             "state": {name: float(f"{value:.9g}") if isinstance(value, float) else value for name, value in state},
         }
+        if "ood" in self.choices:
+            saved["sets"] = self.choices["ood"]
         return saved | ({"steps": self.meta["steps"]} if "steps" in self.meta else {})
 
     def static(self):

@@ -153,6 +153,11 @@ def page(widgets, title: str, paths: dict) -> str:
         | {"links": [[widgets.index(other), name] for other, name in widget.links if other in widgets]}
         for widget in widgets
     ]
+    for k, entry in enumerate(entries):  # what an earlier widget has too is named by its place: logits, images
+        for part in ("constants", "buffers", "sprites"):
+            same = next((j for j in range(k) if entry.get(part) and entry[part] == entries[j].get(part)), None)
+            if same is not None:
+                entry[part] = same
     if paths:
         entries[0]["paths"] = paths
     renderers = ", ".join(dict.fromkeys(widget.renderer for widget in widgets))

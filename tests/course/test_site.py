@@ -16,7 +16,7 @@ import pytest
 from accessibility import audit, needs_axe
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from ood_helpers import Config, fit
+from ood_helpers import Config, fit, papers
 from ood_helpers.course import front, notebooks
 from ood_helpers.course import site as course
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, Sketchpad, link
@@ -29,19 +29,25 @@ STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 def built(tmp_path_factory):
     """The site of the committed notebooks, with explorers of made-up logits; nothing is trained."""
     random = np.random.default_rng(0)
-    sets = {name: random.normal(0, 2, (60, 6)) for name in ("near", "letters", "patches", "noise")}
 
-    def scores():
+    def scores(names):
+        sets = {name: random.normal(0, 2, (60, 6)) for name in names}
         return ScoreExplorer.from_logits(random.normal(0, 4, (80, 6)), sets, name="Softmax (CE), seed 0")
 
-    pair = scores(), scores()
-    link(*pair, *course.SHARED)
+    def pair(names):
+        both = scores(names), scores(names)
+        link(*both, *course.SHARED)
+        return both
+
+    digits, photographs = ("near", "letters", "patches", "noise"), papers.shipped("cifar10")["softmax"][0].config.ood
     configs = [Config(loss=loss, epochs=1, limit=60, ood=("letters",)) for loss in ("softmax", "logitnorm")]
     runs = [fit(config, tmp_path_factory.mktemp("runs"), progress=False) for config in configs]
     live = {
         "sketchpad": ("Draw", [Sketchpad(runs)]),
-        "scores": ("Scores", [scores()]),
-        "scores_pair": ("Two losses", pair),
+        "scores": ("Scores", [scores(digits)]),
+        "scores_pair": ("Two losses", pair(digits)),
+        "photographs": ("Photographs", [scores(photographs)]),
+        "photographs_pair": ("Two losses on photographs", pair(photographs)),
         "norm": ("Norm", [NormExplorer()]),
         "playground": ("Plane", [Playground()]),
     }
@@ -180,23 +186,44 @@ RUNS = ["Softmax (CE), seed 0", "IsoMax", "MELN, T > 0"]
 
 
 @pytest.mark.parametrize(
-    "states, page, fragment",
+    "states, fragment",
     [
         (
             [{"run": "Softmax (CE)", "score": "energy", "threshold": None}],
-            "scores",
             "run=Softmax+%28CE%29%2C+seed+0&score=energy",
         ),
         (
             [{"run": "IsoMax, seed 2", "log_scale": True}, {"run": "unknown", "ood": "far"}],
-            "scores_pair",
             "run=IsoMax&log_scale=true&1.ood=far",
         ),
     ],
 )
-def test_an_address_opens_a_page_in_a_saved_state(states, page, fragment):
-    saved = [{"page": "scores", "state": state} for state in states]
-    assert course.address(saved, RUNS) == (page, fragment)
+def test_an_address_opens_a_page_in_a_saved_state(states, fragment):
+    assert course.address([{"state": state} for state in states], RUNS) == fragment
+
+
+def test_a_saved_explorer_opens_on_the_page_that_has_its_data():
+    def scores(*names, **options):
+        return ScoreExplorer.from_logits(np.eye(3), {name: np.eye(3) for name in names}, **options)
+
+    digits, photographs = ("near", "noise"), ("svhn", "noise")
+    live = {
+        "digits": ("", [scores(*digits)]),
+        "digits_pair": ("", [scores(*digits), scores(*digits)]),
+        "photographs": ("", [scores(*photographs)]),
+        "norm": ("", [NormExplorer()]),
+    }
+
+    def page(*widgets):
+        return course.page_for([widget.saved_state() for widget in widgets], live)
+
+    assert page(scores("noise", "near")) == page(scores("noise")) == "digits"
+    assert page(scores(*photographs, ood="noise")) == "photographs"  # the set that is shown is in both
+    assert page(scores(*digits), scores("noise")) == "digits_pair"
+    assert page(NormExplorer()) == "norm"
+    assert page(scores("strange")) is None and page(scores(*photographs), scores(*photographs)) is None
+    old = {"page": "scores", "state": {"ood": "noise"}, "steps": [{"state": {"ood": "svhn"}}]}  # without "sets"
+    assert course.page_for([old], live) == "photographs"
 
 
 CELLS = (
@@ -224,8 +251,8 @@ def test_an_executed_notebook_becomes_a_page_with_its_figure_its_explorers_and_i
     nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks/01_title.ipynb")
     notebooks.regenerate("digits", "cpu")
     logits = np.zeros((4, 3))
-    scores = [ScoreExplorer.from_logits(logits, logits, name="IsoMax, seed 0")]
-    live = {"scores": ("Scores", scores), "scores_pair": ("Two", scores), "norm": ("Norm", [NormExplorer()])}
+    pair = [ScoreExplorer.from_logits(logits, logits, name="IsoMax, seed 0") for _ in range(2)]
+    live = {"scores": ("Scores", pair[:1]), "scores_pair": ("Two", pair), "norm": ("Norm", [NormExplorer()])}
     text = (course.site(live=live).parent / "01_title.html").read_text(encoding="utf-8")
     page = Elements(text)
     saved = json.loads((tmp_path / "figures/digits/norms.json").read_text())

@@ -65,3 +65,13 @@ def test_a_page_contains_each_script_once(renderers, tmp_path):
     explorers = [ScoreExplorer.from_logits(np.eye(3), np.zeros((4, 3))) for _ in range(renderers)]
     content = explorers[0].to_html(tmp_path / "page.html", *explorers[1:]).read_text()
     assert content.count("function renderScoreExplorer(") == content.count("function openPage(") == 1
+
+
+def test_widgets_of_the_same_data_share_it_in_a_page(tmp_path):
+    logits, images = np.random.default_rng(0).normal(size=(500, 4)), np.zeros((500, 1, 8, 8), np.uint8)
+    pair = [
+        ScoreExplorer.from_logits(logits, logits / 2, images={"ID": images, "OOD": images}, name=name)
+        for name in ("a", "a", "b")
+    ]
+    sizes = [pair[0].to_html(tmp_path / "page.html", *others).stat().st_size for others in ([], pair[1:2], pair[2:])]
+    assert sizes[1] < sizes[0] + 1000 < sizes[2] < sizes[0] + 20_000  # another name, but the same logits and images

@@ -36,15 +36,25 @@ function readAddress(entries, models, url) {
   });
 }
 
-/** Give the first widget the guided path that the address names. */
-function choosePath({ constants, traits, paths }, name) {
-  if (!Object.hasOwn(paths ?? {}, name)) return null;
-  const { meta } = constants;
-  meta.steps = paths[name];
-  meta.allowed.step = { among: meta.steps.map((_, k) => k) };
-  meta.state = [...new Set([...meta.state, "step"])];
-  traits.step = 0;
+/** Give the first widget, and no other that shares its constants, the guided path that the address names. */
+function choosePath(entry, name) {
+  if (!Object.hasOwn(entry.paths ?? {}, name)) return null;
+  const { meta } = entry.constants;
+  const steps = entry.paths[name];
+  const allowed = { ...meta.allowed, step: { among: steps.map((_, k) => k) } };
+  const state = [...new Set([...meta.state, "step"])];
+  entry.constants = { ...entry.constants, meta: { ...meta, steps, allowed, state } };
+  entry.traits.step = 0;
   return name;
+}
+
+/** The widgets of the page; a part that an earlier one has too is given by its number. */
+function readEntries() {
+  const entries = JSON.parse(document.getElementById("ood-data").textContent);
+  for (const entry of entries)
+    for (const part of ["constants", "buffers", "sprites"])
+      if (typeof entry[part] === "number") entry[part] = entries[entry[part]][part];
+  return entries;
 }
 
 /** In another page's frame: report the height of the content, so that the frame can have it. */
@@ -68,7 +78,7 @@ function writeAddress(entries, models, path) {
 }
 
 export function openPage(renderers) {
-  const entries = JSON.parse(document.getElementById("ood-data").textContent);
+  const entries = readEntries();
   const place = document.getElementById("ood-widgets");
   const path = choosePath(entries[0], new URLSearchParams(location.hash.slice(1)).get("path"));
   document.body.classList.toggle("ood-framed", parent !== window); // the page around it has a heading of its own
