@@ -18,6 +18,7 @@ from ..widgets import page as pages
 from ..widgets.base import STATE_MIME
 
 STATIC = Path(__file__).parent / "static"
+IMPORTS = re.compile(r"^(import|from) ", re.M)
 STYLES = {"page": ("course", "notebook"), "slides": ("course", "notebook", "slides"), "front": ("course", "front")}
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-src 'self' file:; script-src "
 
@@ -197,13 +198,20 @@ class Block:
     tags: set[str]
     outputs: list[Output]
 
+    @property
+    def folded(self) -> str:
+        """What a page says in place of this code: imports and the code of explorers are folded, all other is shown."""
+        if any(output.states for output in self.outputs):
+            return "The code of the explorer"
+        return "Imports and settings" if IMPORTS.search(self.source) else ""
+
 
 def blocks(cells: Iterable[Any]) -> Iterator[Block]:
-    """Yield the blocks of a notebook: code cells with no text between them are one."""
+    """Yield the blocks of a notebook: code cells with no text between them are one, and one with imports is its own."""
     consecutive: list[Any] = []
     for cell in [*cells, None]:
         kind = next((tag for tag in ("exercise", "solution") if cell and tag in tags(cell)), cell and cell.cell_type)
-        if consecutive and kind != "code":
+        if consecutive and (kind != "code" or IMPORTS.search(consecutive[-1].source)):
             source = "\n\n".join(each.source for each in consecutive)
             yield Block("code", source, set(), list(with_captions(consecutive)))
             consecutive = []

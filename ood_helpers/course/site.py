@@ -108,7 +108,7 @@ def slides(book: Book, explorers: Callable[[list[dict]], Explorer | None] | None
         elif block.kind == "markdown" and "questions" not in block.tags:
             deck += [Output(html=markdown(lead), notes=markdown(rest)) for lead, rest in _leads(block.source)]
     body = template().slides(deck, explorers, book.stem)
-    return document(book.title, body, static_file("slides.js"), "slides")
+    return document(f"Slides: {book.title}", body, static_file("slides.js"), "slides")
 
 
 def _leads(source: str) -> Iterator[tuple[str, str]]:
@@ -281,7 +281,8 @@ def site(
 
     for before, book, after in zip([None, *all_books], all_books, [*all_books[1:], None]):
         body = template().page(book, before, after, list(blocks(book.cells)), explorers, sections(book.cells))
-        (target / f"{book.stem}.html").write_text(document(book.title, body, script), encoding="utf-8")
+        text = document(f"{book.title} - ood_helpers", body, script)
+        (target / f"{book.stem}.html").write_text(text, encoding="utf-8")
         (target / f"{book.stem}_slides.html").write_text(slides(book, explorers), encoding="utf-8")
     for name, (title, widgets) in live.items():
         widgets[0].to_html(target / f"{name}.html", *widgets[1:], title=title, paths=paths[name])

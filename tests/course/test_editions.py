@@ -136,3 +136,18 @@ def test_the_sheet_for_thirty_students_starts_a_server_for_each_also_as_root(tmp
         said = (tmp_path / f"course/class/{k}/log").read_text()
         assert said.startswith(f"{tmp_path}/runs -m jupyterlab") and f"--port={8800 + k}" in said
         assert f"--ServerApp.root_dir=course/class/{k}" in said and ("--allow-root" in said) == (os.getuid() == 0)
+
+
+def test_lesson_plans_add_up_and_leave_a_fifth_free():
+    text = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
+    rows = [line.strip("|\n").split("|") for line in text[text.index("| 01 overconfidence") :].splitlines()]
+    rows = {row[0].strip(): row[1:] for row in rows[: next(k for k, row in enumerate(rows) if "needs" in row[0])]}
+    total, free = rows.pop("sum"), rows.pop("free")
+    for column, minutes in enumerate((45, 90, 180)):
+        parts = [int(n) for row in rows.values() for n in re.findall(r"\d+", row[column])]
+        assert sum(parts) == int(total[column]) and int(total[column]) + int(free[column]) == minutes
+        assert 5 * int(free[column]) >= minutes
+    for row, by_plan in rows.items():
+        if row[:2].isdigit():  # the longest form of a part is that of the teacher's notes
+            notes = next((ROOT / "notebooks/teaching").glob(f"{row[:2]}_*.md")).read_text(encoding="utf-8")
+            assert f"The lesson takes {by_plan[-1].split()[0].strip(',')} minutes" in notes

@@ -101,3 +101,11 @@ def test_every_colour_stands_out_from_its_paper_in_both_themes():
             for paper in ("paper", "panel"):
                 low, high = sorted((luminance(theme[ink]), luminance(theme[paper])))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
+
+
+def test_imports_are_a_folded_block_of_their_own_and_other_code_is_shown():
+    cells = [new_code_cell("import numpy\nx = 1"), new_code_cell("x + 1"), new_code_cell("y = 2\n" * 20)]
+    assert [(block.source[:6], block.folded) for block in html.blocks(cells)] == [
+        ("import", "Imports and settings"),
+        ("x + 1\n", ""),
+    ]
