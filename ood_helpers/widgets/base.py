@@ -42,6 +42,7 @@ class Widget(anywidget.AnyWidget):
     resets: ClassVar[dict[str, tuple[str, ...]]] = {}  # {trait: traits that a step resets to None when it changes it}
     meta = t.Dict().tag(sync=True)  # what the script needs to know besides the state, with `about_state`
     step = t.Int(0, min=0).tag(sync=True)  # of the guided path; part of the state if there is one
+    guess = t.Bool(False).tag(sync=True)  # opens covered: guess, then look
 
     def __init__(self, steps=(), **traits):
         self.links = ()  # (other widget, trait), for pages

@@ -51,7 +51,6 @@ class NormExplorer(Widget):
     angle = t.Float(0.0, min=0.0, max=180.0).tag(sync=True)
     temperature = t.Float(0.3, min=0.02, max=2.0).tag(sync=True)
     margin = t.Float(0.1, min=0.0, max=5.0).tag(sync=True)
-    guess = t.Bool(False).tag(sync=True)
 
     def __init__(self, logits=(4.0, 2.0, 1.0, -1.0, -2.0), target: int = 0, classes=None, **state):
         z = np.asarray(logits, np.float64)

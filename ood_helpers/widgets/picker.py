@@ -23,7 +23,8 @@ class Picker(Widget):
     networks. An exported page has no kernel: it shows the pictures that come with it, and says so.
 
     The state consists of traits that can be read and set: ``picture`` (the name of a picture that comes with the
-    widget, or "your own picture"), ``run`` (the network whose histogram is shown), ``ood`` (the OOD set in it).
+    widget, or "your own picture"), ``run`` (the network whose histogram is shown), ``ood`` (the OOD set in it),
+    ``guess`` (whether it opens covered: guess, then look).
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class Picker(Widget):
 
     title, page, module, renderer = "Picker", "picker", "picker", "renderPicker"
     _esm = pages.widget_module(module, renderer)
-    state = ("picture", "run", "ood")
+    state = ("picture", "run", "ood", "guess")
 
     picture = t.Unicode().tag(sync=True)
     run = t.Unicode().tag(sync=True)

@@ -23,8 +23,9 @@ class Playground(Widget):
     The state consists of traits that can be read and set: ``loss``, ``seed``, ``lr`` (learning rate), ``temperature``
     (tau of LogitNorm, the first T of MELN), ``warmup`` (whether the learning rate rises from 0 over the first fifth of
     the steps), ``show`` ("confidence" or "norm"), ``reach`` (half the height of the view), ``x`` and ``y`` (the point
-    whose prediction is shown). A change of the first five trains another network: in the browser, where the widget is
-    displayed; in Python, where a number of it is asked for. Both compute the same network.
+    whose prediction is shown), ``guess`` (whether it opens covered: guess, then look). A change of the first five
+    trains another network: in the browser, where the widget is displayed; in Python, where a number of it is asked for.
+    Both compute the same network.
 
     Examples
     --------
@@ -35,7 +36,7 @@ class Playground(Widget):
 
     title, page, module, renderer = "Playground", "playground", "playground", "renderPlayground"
     _esm = pages.widget_module(module, renderer)
-    state = ("loss", "seed", "lr", "temperature", "warmup", "show", "reach", "x", "y")
+    state = ("loss", "seed", "lr", "temperature", "warmup", "show", "reach", "x", "y", "guess")
     choices: ClassVar = {"loss": list(points2d.LOSSES)}
 
     loss = t.Unicode("softmax").tag(sync=True)

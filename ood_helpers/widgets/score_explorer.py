@@ -79,7 +79,6 @@ class ScoreExplorer(Widget):
     bin = t.Int(None, allow_none=True, min=0, max=BINS - 1).tag(sync=True)
     price = t.Float(1.0, min=1e-3, max=1e3).tag(sync=True)
     ood_share = t.Float(0.5, min=0.0, max=1.0).tag(sync=True)
-    guess = t.Bool(False).tag(sync=True)
     gamma = t.Float(logit_scores.GAMMA, min=0.01, max=10.0).tag(sync=True)
     top = t.Int(logit_scores.TOP, min=1, max=10**4).tag(sync=True)
     p = t.Float(logit_scores.P, min=0.1, max=100.0).tag(sync=True)

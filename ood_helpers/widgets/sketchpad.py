@@ -22,7 +22,8 @@ class Sketchpad(Widget):
     images of the validation split.
 
     The state consists of traits that can be read and set: ``drawing`` (64 counts as digits of base 17), ``run`` (the
-    network whose histogram is shown), ``ood`` (the OOD set in it).
+    network whose histogram is shown), ``ood`` (the OOD set in it), ``guess`` (whether it opens covered: guess, then
+    look).
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class Sketchpad(Widget):
 
     title, page, module, renderer = "Sketchpad", "sketchpad", "sketchpad", "renderSketchpad"
     _esm = pages.widget_module(module, renderer)
-    state = ("drawing", "run", "ood")
+    state = ("drawing", "run", "ood", "guess")
 
     drawing = t.Unicode().tag(sync=True, pattern=f"[{folded.DIGITS}]{{64}}")
     run = t.Unicode().tag(sync=True)

@@ -3,8 +3,11 @@
 import pytest
 from explorers import make_explorer
 
-from ood_helpers.widgets import NormExplorer
-from ood_helpers.widgets.formats import format_percent
+from playwright.sync_api import expect
+
+from ood_helpers.papers.exported_runs import trained
+from ood_helpers.widgets import NormExplorer, Picker, Playground, Sketchpad
+from ood_helpers.widgets.formats import format_confidence, format_percent
 
 COVERED = "[data-key=auroc], [data-key=roc], [data-key=threshold], [data-key=cost], [data-key=ood_in]"
 
@@ -69,3 +72,47 @@ def test_the_guesses_of_a_session_are_copied_as_text(visit):
     assert header.split("\t") == ["shown", "question", "guess", "truth", "gap"]
     assert len(lines) == 3 and lines[2].split("\t")[2:] == ["longer", "neither", "wrong"]
     assert lines[0].startswith("Softmax (CE), norm ") and lines[2].startswith("LogitNorm, norm ")
+
+
+VERDICTS = "[data-key=answer-0], [data-key=verdict-0], [data-key=norm-0], [data-key=where]"
+READY = "[data-key=answer-0]:not(:empty)"
+
+
+@pytest.mark.parametrize("widget", ["sketchpad", "picker"])
+def test_verdicts_on_an_image_are_guessed_before_they_are_shown(visit, widget, run):
+    if widget == "sketchpad":
+        pad, address, truth = Sketchpad(run), f"#guess=1&drawing={'0' * 40 + 'g' * 24}", "drawing 000"
+        pad.drawing = "0" * 40 + "g" * 24
+    else:
+        pad, address, truth = Picker(trained("cifar10", "softmax")), "#guess=1&picture=ship", "ship"
+        pad.picture = "ship"
+    page = visit(pad, address=address, ready=READY)
+    [row] = pad.summary
+    assert not any(part.is_visible() for part in page.locator(f"{VERDICTS}, .ood-surprise").all())
+    assert row["answer"] not in page.locator(".ood-sentence").text_content().replace("Covered", "")
+    page.locator(".ood-guess select").select_option("stranger")
+    page.locator("input[type=number]").fill("50")
+    page.locator("[data-key=reveal]").click()
+    verdict, confidence = rows(page)
+    assert verdict == ["stranger", *(["known", "wrong"] if row["known"] else ["stranger", "right"])]
+    assert confidence[:2] == ["50.0 %", format_confidence(row["confidence"])]
+    expect(page.locator(".ood-sentence")).to_have_text(pad.finding())
+    assert all(part.is_visible() for part in page.locator(VERDICTS).all())
+    assert f", {truth}" in copied(page)[1].split("\t")[0]
+
+
+def test_a_prediction_in_the_plane_is_guessed_before_the_map_is_shown(visit):
+    playground = Playground(x=9.0, y=-6.0, guess=True)
+    page = visit(playground, reduced_motion="reduce")
+    covered = page.locator("dd[data-key=top], dd[data-key=best], [data-key=ray], [data-key=classes]")
+    assert not any(part.is_visible() for part in covered.all())
+    hidden = page.locator("[data-key=plane]").evaluate("(canvas) => canvas.toDataURL()")
+    best = playground.meta["classes"][playground.answer["best"]]
+    page.locator(".ood-guess select").select_option(best)
+    page.locator("input[type=number]").fill("50")
+    page.locator("[data-key=reveal]").click()
+    top = format_percent(playground.answer["top"])
+    assert [row[:2] for row in rows(page)] == [[best, best], ["50.0 %", top]]
+    expect(page.locator(".ood-sentence")).to_have_text(playground.finding())
+    assert page.locator("[data-key=plane]").evaluate("(canvas) => canvas.toDataURL()") != hidden
+    assert all(part.is_visible() for part in covered.all())

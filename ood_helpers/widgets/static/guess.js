@@ -1,6 +1,7 @@
 // Guess, then look: questions that are answered before a widget is uncovered; the answers of a session as text.
 import { OWN_KEYS, button, h } from "./view.js";
 
+export const COVERED = "Covered: guess before you look.";
 const STORE = "ood-guesses"; // in the browser's session: each line is one guess, with tabs between its parts
 const HEAD = ["shown", "question", "guess", "truth", "gap"];
 

@@ -1,6 +1,6 @@
 // The norm explorer's view: a dial with two handles, and the loss's response.
 import { formatFixed, formatPercent, formatScore, formatSigned } from "./formats.js";
-import { guessPanel, percentQuestion, wordQuestion } from "./guess.js";
+import { COVERED, guessPanel, percentQuestion, wordQuestion } from "./guess.js";
 import { logitCompute, lossOf, softmax, vectorAt } from "./logits.js";
 import { SHARE_TICKS, axes, dashed, dot, line, sheet, theme, ticks, write } from "./plot.js";
 import { bind, canvases, choice, h, linear, keepDrawn, placeOn, readouts, sentenceBelow, slider } from "./view.js";
@@ -88,7 +88,7 @@ export function renderNormExplorer({ model, el }) {
     const most = 1.15 * Math.max(1e-3, ...view.gradient.map(Math.abs));
     const step = view.gradient.map((g) => -g);
     drawBars("gradient", "Step −∂loss/∂z", step, [-most, most], look);
-    const words = covered ? "Covered: guess before you look." : describe(s, view);
+    const words = covered ? COVERED : describe(s, view);
     plots.dial.setAttribute("aria-label", `The logit vector on a dial. ${words}`);
     sentence.show(words);
   }

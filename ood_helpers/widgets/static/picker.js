@@ -1,6 +1,8 @@
 // The picker's view: a photograph, cropped and reduced to the training images' size, and every network's verdict.
 import { formatPercent } from "./formats.js";
+import { COVERED } from "./guess.js";
 import { sheet, theme } from "./plot.js";
+import { verdictGuess } from "./verdict_guess.js";
 import { drawScores, judge, say, verdictSentence, verdictTable } from "./verdicts.js";
 import { OWN_KEYS, bind, button, choice, h, linear, keepDrawn, placeOn, sentenceBelow, slider } from "./view.js";
 
@@ -65,9 +67,24 @@ export function renderPicker({ model, el }) {
   const ood = choice("Strangers in the histogram", sets, (name) => state.set({ ood: name }), "ood");
   const scores = h("canvas", { role: "img", class: "ood-plot ood-where", "data-key": "where" });
   const sentence = sentenceBelow();
+  const chosenOf = (s) =>
+    Math.max(
+      0,
+      networks.findIndex(({ name }) => name === s.run),
+    );
+  const answersTo = ({ logits }) => networks.map((network, k) => judge(network, logits[k]));
+  const guess = verdictGuess({
+    model,
+    networks,
+    image: () => currentPicture(state.get()).name,
+    chosen: () => chosenOf(state.get()),
+    answers: () => answersTo(currentPicture(state.get())),
+    changed: state.later,
+  });
   const root = h(
     "section",
     { class: "ood-widget ood-picker", "aria-label": "Picker" },
+    guess.node,
     h(
       "div",
       { class: "ood-bench" },
@@ -95,11 +112,8 @@ export function renderPicker({ model, el }) {
     const s = state.get();
     const look = theme(root);
     const picture = currentPicture(s);
-    const chosen = Math.max(
-      0,
-      networks.findIndex(({ name }) => name === s.run),
-    );
-    const answers = networks.map((network, k) => judge(network, picture.logits[k]));
+    const chosen = chosenOf(s);
+    const answers = answersTo(picture);
     paintPixels(seen, picture.pixels, size);
     pictures.forEach(({ picture: each, canvas, node }) => {
       paintPixels(canvas, each.pixels, size);
@@ -116,7 +130,10 @@ export function renderPicker({ model, el }) {
     table.show(answers, chosen);
     ood.show(s.ood);
     const what = picture.name === meta.own ? meta.own : `the picture “${picture.name}”`;
-    const words = verdictSentence(networks, classes, answers, chosen, what);
+    const covered = guess.covered();
+    root.classList.toggle("ood-covered", covered);
+    guess.show();
+    const words = covered ? COVERED : verdictSentence(networks, classes, answers, chosen, what);
     seen.setAttribute("aria-label", `What the networks see of ${what}`);
     scores.setAttribute("aria-label", `Scores of ${networks[chosen].name}. ${words}`);
     sentence.show(words);
@@ -216,7 +233,7 @@ export function renderPicker({ model, el }) {
     cropped();
   });
 
-  return keepDrawn(root, draw, state.later, [state, sentence, { stop: () => clearTimeout(timer) }]);
+  return keepDrawn(root, draw, state.later, [state, sentence, guess, { stop: () => clearTimeout(timer) }]);
 }
 
 /** Pixels, three bytes each in base64, on a canvas that has as many. */

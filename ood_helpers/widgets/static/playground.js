@@ -1,5 +1,6 @@
 // The playground's view: a small network that is trained in the page, and its predictions far beyond its data.
 import { formatFixed, formatPercent, formatScore } from "./formats.js";
+import { COVERED, guessPanel, percentQuestion, wordQuestion } from "./guess.js";
 import { highest, softmax } from "./logits.js";
 import { ASPECT, drawLossCurve, drawPlane, drawRay, drawSoftmax, openMap } from "./playground_plots.js";
 import { theme } from "./plot.js";
@@ -66,10 +67,26 @@ export function renderPlayground({ model, el }) {
   });
   const plots = canvases(["plane", "curve", "ray", "classes"]);
   const sentence = sentenceBelow();
+  const point = ({ x, y }) => `(${formatFixed(x, 1)}, ${formatFixed(y, 1)})`;
+  const questions = [
+    wordQuestion(
+      () => `Which class does the network predict at ${point(state.get())}?`,
+      meta.classes,
+      () => meta.classes[here.best],
+    ),
+    percentQuestion(
+      () => "How high is its top probability?",
+      () => here.top,
+      formatPercent,
+    ),
+  ];
+  const subject = () => `${labels.get(state.get().loss)}, seed ${state.get().seed}, ${point(state.get())}`;
+  const guess = guessPanel({ model, subject, questions, changed: state.later });
   const root = h(
     "section",
     { class: "ood-widget ood-playground", "aria-label": "Playground" },
     h("div", { class: "ood-row" }, fields.loss.node, fields.show.node, again, fields.warmup.node, status),
+    guess.node,
     numbers.list,
     h("div", { class: "ood-map" }, ...Object.values(plots)),
     h("div", { class: "ood-sliders" }, ...Object.values(sliders).map((control) => control.node)),
@@ -78,6 +95,7 @@ export function renderPlayground({ model, el }) {
   el.replaceChildren(root);
   const map = openMap(meta);
   let geometry = null; // of the plane
+  let here = null; // the prediction at the point
   let shown = null; // {key, training, space, began, last}: whose predictions are shown, and when it was advanced
   let former = []; // loss curves of earlier trainings with the same loss, the latest first
 
@@ -144,7 +162,7 @@ export function renderPlayground({ model, el }) {
     status.textContent = `Step ${curve.length} of ${meta.training.steps}${learned}`;
     const valueAt = s.show === "norm" ? (x, y) => predict(x, y).norm : (x, y) => predict(x, y).top;
     map.paint([shown.key, curve.length, s.show, s.reach].join(), s, valueAt);
-    const here = predict(s.x, s.y);
+    here = predict(s.x, s.y);
     const away = Math.min(...meta.points.map(([x, y]) => Math.hypot(x - s.x, y - s.y)));
     const right = meta.points.filter(([x, y], k) => predict(x, y).best === meta.labels[k]).length;
     const accuracy = right / meta.points.length;
@@ -154,17 +172,21 @@ export function renderPlayground({ model, el }) {
     numbers.length.value.textContent = formatScore(here.norm);
     numbers.away.value.textContent = formatFixed(away, 2);
     numbers.accuracy.value.textContent = formatPercent(accuracy);
-    const drawn = { s, meta, look, map, curve, former, valueAt, here };
+    const covered = guess.covered();
+    root.classList.toggle("ood-covered", covered);
+    guess.show();
+    const drawn = { s, meta, look, map, curve, former, valueAt, here, covered };
     geometry = drawPlane(plots.plane, drawn);
     drawLossCurve(plots.curve, drawn);
     drawRay(plots.ray, drawn);
     drawSoftmax(plots.classes, drawn);
     const failed =
       accuracy < 0.9 ? ` The training failed: ${formatPercent(accuracy)} of the training points are right.` : "";
-    const words =
-      `${labels.get(s.loss)}: at (${formatFixed(s.x, 1)}, ${formatFixed(s.y, 1)}), ` +
+    const answer =
+      `${labels.get(s.loss)}: at ${point(s)}, ` +
       `${formatFixed(away, 1)} away from the nearest training point, the network predicts ${name} with ` +
       `${formatPercent(here.top)}.${failed}`;
+    const words = covered ? COVERED : answer;
     plots.plane.setAttribute("aria-label", `Map of the ${names.get(s.show).toLowerCase()}. ${words}`);
     sentence.show(words);
   }
@@ -187,5 +209,5 @@ export function renderPlayground({ model, el }) {
   });
   plots.plane.addEventListener("pointermove", (event) => held && move(event));
   for (const end of ["pointerup", "pointercancel"]) plots.plane.addEventListener(end, () => (held = false));
-  return keepDrawn(root, draw, state.later, [state, sentence]);
+  return keepDrawn(root, draw, state.later, [state, sentence, guess]);
 }

@@ -82,14 +82,15 @@ export function drawLossCurve(canvas, { s, meta, look, curve, former }) {
 }
 
 /** The map with the training points and the point; returns its geometry. */
-export function drawPlane(canvas, { s, meta, look, map }) {
+export function drawPlane(canvas, { s, meta, look, map, covered }) {
   const [pen, width, height] = sheet(canvas);
   const box = [34, 6, width - 100, height - 34];
   const [left, top, wide, tall] = box;
   const x = (v) => left + (wide * (v / (s.reach * ASPECT) + 1)) / 2;
   const y = (v) => top + (tall * (1 - v / s.reach)) / 2;
   Object.assign(pen, { imageSmoothingEnabled: true, imageSmoothingQuality: "high", font: `11px ${look.font}` });
-  pen.drawImage(map.canvas, ...box);
+  if (covered) Object.assign(pen, { fillStyle: look.ink(0.45) }).fillRect(...box);
+  else pen.drawImage(map.canvas, ...box);
   for (const [v, text] of ticks(-s.reach * ASPECT, s.reach * ASPECT, 7))
     write(pen, text, x(v), top + tall + 6, look.ink(0.72), "center", "top");
   for (const [v, text] of ticks(-s.reach, s.reach, 5))
@@ -107,7 +108,7 @@ export function drawPlane(canvas, { s, meta, look, map }) {
   dashed(pen, [5, 4], [x(0), y(0)], [x((s.x / size) * far), y((s.y / size) * far)]);
   drawTarget(pen, x(s.x), y(s.y));
   pen.restore();
-  drawScale(pen, look, left + wide + 14, top, tall, s.show, map);
+  if (!covered) drawScale(pen, look, left + wide + 14, top, tall, s.show, map);
   return { left, top, wide, tall, reach: s.reach };
 }
 

@@ -1,8 +1,10 @@
 // The sketchpad's view: a pad, every network's verdict on the drawing, and where it falls among the scores.
 import { BLOCKS, FULL, blendCounts, cellsOf, countsOf, fromText, pixelsOf, toText } from "./drawing.js";
 import { makeEasel } from "./easel.js";
+import { COVERED } from "./guess.js";
 import { networkLogits, openNetworks, scoreGradient } from "./image_networks.js";
 import { sheet, theme } from "./plot.js";
+import { verdictGuess } from "./verdict_guess.js";
 import { drawScores, judge, say, surpriseOf, surpriseWords, verdictSentence, verdictTable } from "./verdicts.js";
 import { bind, button, choice, h, linear, keepDrawn, sentenceBelow, slider } from "./view.js";
 
@@ -20,6 +22,11 @@ export function renderSketchpad({ model, el }) {
   const networks = openNetworks(entries, buffer, classes.length);
   const state = bind(model, meta.state, draw);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const chosenOf = (s) =>
+    Math.max(
+      0,
+      entries.findIndex(({ name }) => name === s.run),
+    );
   const groupOf = (start) => GROUPS[start.group] ?? start.group;
 
   const history = []; // the latest drawing first: {drawing, cells, answers, surprising, truth, since}
@@ -91,10 +98,19 @@ export function renderSketchpad({ model, el }) {
   const legend = h("p", { class: "ood-legend" }, h("i", { class: "ood-key-id" }), "ID, test split");
   legend.append(h("i", { class: "ood-key-ood" }), "strangers");
   const sentence = sentenceBelow();
+  const guess = verdictGuess({
+    model,
+    networks: entries,
+    image: () => `drawing ${state.get().drawing}`,
+    chosen: () => chosenOf(state.get()),
+    answers: () => answered.answers,
+    changed: state.later,
+  });
   const root = h(
     "section",
     { class: "ood-widget ood-sketchpad", "aria-label": "Sketchpad" },
     surprise,
+    guess.node,
     h(
       "div",
       { class: "ood-bench" },
@@ -168,12 +184,6 @@ export function renderSketchpad({ model, el }) {
     paintCounts(pen, fromText(drawing), 0, 0, width, look);
   }
 
-  const chosenOf = (s) =>
-    Math.max(
-      0,
-      entries.findIndex(({ name }) => name === s.run),
-    );
-
   function answer(drawing) {
     if (answered.drawing === drawing) return answered.answers;
     const pixels = pixelsOf(fromText(drawing));
@@ -218,7 +228,10 @@ export function renderSketchpad({ model, el }) {
     share.show(morph?.share ?? 0);
     say(surer, `Make ${entries[chosen].name} surer`);
     const what = /[^0]/.test(s.drawing) ? "the drawing" : "the empty pad";
-    const words = verdictSentence(entries, classes, answers, chosen, what);
+    const covered = guess.covered();
+    root.classList.toggle("ood-covered", covered);
+    guess.show();
+    const words = covered ? COVERED : verdictSentence(entries, classes, answers, chosen, what);
     seen.setAttribute("aria-label", `The drawing as 8 by 8 counts: ${fromText(s.drawing).join(" ")}`);
     scores.setAttribute("aria-label", `Scores of ${entries[chosen].name} and of the last drawings. ${words}`);
     sentence.show(words);
@@ -279,7 +292,7 @@ export function renderSketchpad({ model, el }) {
     restyled++;
     state.later();
   };
-  return keepDrawn(root, draw, restyle, [state, sentence, { stop }]);
+  return keepDrawn(root, draw, restyle, [state, sentence, guess, { stop }]);
 }
 
 function paintCounts(pen, counts, x, y, size, look) {
