@@ -62,6 +62,10 @@ class _Renderer(IPythonRenderer):
         name = slug(re.sub(r"<[^>]*>", "", text))
         return f'<h2 id="{name}">{text} <a class="anchor" href="#{name}" aria-label="Link to this section">#</a></h2>\n'
 
+    def paragraph(self, text: str) -> str:
+        lead = re.match(r"<strong>(Finding|Bet)", text)
+        return f'<p class="{lead[1].lower()}">{text}</p>\n' if lead else super().paragraph(text)
+
     def link(self, text: str, url: str, title: str | None = None) -> str:
         if "://" not in url and url.endswith((".ipynb", ".html")):  # notebooks and saved pages are pages of the site
             url = f"{Path(url).stem}.html"
@@ -130,7 +134,7 @@ def tags(cell: Any) -> set[str]:
 class Output:
     """One output: printed ``text``, ``html``, or a picture ``png`` (base64) with a caption.
 
-    ``notes`` is what a teacher says to it on a slide, as HTML.
+    ``section`` is the heading of its section and ``notes`` what a teacher says to it, for slides, as HTML.
     ``states`` is the saved state of the explorers that the picture shows, empty for figures.
     """
 
@@ -139,6 +143,7 @@ class Output:
     png: str = ""
     alt: str = ""
     caption: str = ""
+    section: str = ""
     notes: str = ""
     states: list[dict[str, Any]] = field(default_factory=list)
 

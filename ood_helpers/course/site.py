@@ -7,12 +7,15 @@ become MathML and nothing is fetched, so that slides and pages open as files.
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
+
+from markupsafe import Markup
 
 from .. import figures
 from .editions import Book, books, write_editions
@@ -98,15 +101,24 @@ def slides(book: Book, explorers: Callable[[list[dict]], Explorer | None] | None
     deck = [Output(html=markdown(f"# {book.title}\n\n**Question.** {book.question}"))]
     asked = [cell.source for cell in book.cells if "questions" in tags(cell)]
     deck += [Output(html=markdown(source), notes=markdown(book.answers)) for source in asked]
+    section = Markup("")
     for block in blocks(book.cells[1:]):
+        if headings := re.findall(r"^## (.*)$", block.source if block.kind == "markdown" else "", re.M):
+            section = markdown(headings[-1])
         if block.kind == "code":
             # A description in words is read aloud; the finding has a slide of its own.
             described = [each.caption == each.alt and not each.states for each in block.outputs]
-            deck += [replace(each, caption="") if alone else each for each, alone in zip(block.outputs, described)]
+            deck += [
+                replace(each, section=section, caption="" if alone else each.caption)
+                for each, alone in zip(block.outputs, described)
+            ]
         elif "task" in block.tags:
             deck.append(Output(html=markdown(block.source)))
         elif block.kind == "markdown" and "questions" not in block.tags:
-            deck += [Output(html=markdown(lead), notes=markdown(rest)) for lead, rest in _leads(block.source)]
+            deck += [
+                Output(html=markdown(lead), section=section * (not lead.startswith("## ")), notes=markdown(rest))
+                for lead, rest in _leads(block.source)
+            ]
     body = template().slides(deck, explorers, book.stem)
     return document(f"Slides: {book.title}", body, static_file("slides.js"), "slides")
 
