@@ -8,11 +8,16 @@ import traitlets as t
 
 from .. import losses
 from . import page as pages
-from . import static_figures
+from . import points2d, static_figures
 from .base import Widget
 from .formats import format_fixed, format_percent, format_signed
 
-LOSSES = ["softmax", "logitnorm", "meln"]
+# Losses that are functions of one vector of logits. ELogitNorm needs the classifier's weights, T2FNorm and the distance
+# losses the features, and outlier exposure images of its own.
+LOSSES = {
+    "The papers": ["softmax", "logitnorm", "meln"],
+    "Other losses": ["logitclip", "mbls", "label_smoothing", "focal"],
+}
 
 
 class NormExplorer(Widget):
@@ -20,7 +25,7 @@ class NormExplorer(Widget):
 
     The state consists of traits that can be read and set: ``loss``, ``norm``, ``angle`` (degrees from the direction
     that favours the class ``target`` alone), ``temperature`` (tau of LogitNorm, T of MELN), ``margin`` (of MELN),
-    ``guess`` (whether it opens covered: guess, then look).
+    ``guess`` (whether it opens covered: guess, then look). Other losses have the constants of their recipes.
 
     Parameters
     ----------
@@ -44,7 +49,7 @@ class NormExplorer(Widget):
     title, page, module, renderer = "Norm explorer", "norm", "norm_explorer", "renderNormExplorer"
     _esm = pages.widget_module(module, renderer)
     state = ("loss", "norm", "angle", "temperature", "margin", "guess")
-    choices: ClassVar = {"loss": LOSSES}
+    choices: ClassVar = {"loss": [name for names in LOSSES.values() for name in names]}
 
     loss = t.Unicode("softmax").tag(sync=True)
     norm = t.Float(5.0, min=0.1, max=20.0).tag(sync=True)
@@ -64,7 +69,8 @@ class NormExplorer(Widget):
         trait = type(self).norm
         norm = float(np.clip(np.linalg.norm(z), trait.min, trait.max))
         meta = {"classes": classes, "target": int(target), "aligned": aligned.tolist(), "across": across.tolist()}
-        meta |= {"losses": [[name, losses.recipe(name).label] for name in LOSSES]} | self.about_state()
+        groups = [[name, losses.recipe(name).label, group] for group, names in LOSSES.items() for name in names]
+        meta |= {"losses": groups, "constants": points2d.constants()} | self.about_state()
         super().__init__(**{"angle": angle, "norm": norm} | state, meta=meta)
 
     @property
@@ -73,7 +79,7 @@ class NormExplorer(Widget):
         angle, aligned, across = np.radians(self.angle), np.array(self.meta["aligned"]), np.array(self.meta["across"])
         z = torch.tensor(self.norm * (np.cos(angle) * aligned + np.sin(angle) * across), requires_grad=True)
         criterion = losses.recipe(self.loss).criterion(None).double()
-        for name in ("temperature", "margin"):
+        for name in ("temperature", "margin") if self.loss in LOSSES["The papers"] else ():
             if isinstance(getattr(criterion, name, None), torch.nn.Parameter):
                 getattr(criterion, name).data.fill_(getattr(self, name))
             elif hasattr(criterion, name):
@@ -94,8 +100,7 @@ class NormExplorer(Widget):
     def finding(self) -> str:
         view, target = self.summary, self.meta["target"]
         name, pull = f"“{self.meta['classes'][target]}”", format_signed(-view["radial"])
-        if self.loss == "softmax":
-            lower = "longer" if pull.startswith("+") else "shorter"
+        if lower := {"+": "longer", "−": "shorter"}.get(pull[0]):
             effect = f"pulls the norm by {pull}: {lower} logits lower it"
         else:
             effect = f"depends on the direction alone: its pull on the norm is {pull}"

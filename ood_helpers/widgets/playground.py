@@ -21,11 +21,11 @@ class Playground(Widget):
     """A small network on 2-D points, trained in the browser for the chosen loss, and its predictions far from the data.
 
     The state consists of traits that can be read and set: ``loss``, ``seed``, ``lr`` (learning rate), ``temperature``
-    (tau of LogitNorm, the first T of MELN), ``warmup`` (whether the learning rate rises from 0 over the first fifth of
-    the steps), ``show`` ("confidence" or "norm"), ``reach`` (half the height of the view), ``x`` and ``y`` (the point
-    whose prediction is shown), ``guess`` (whether it opens covered: guess, then look). A change of the first five
-    trains another network: in the browser, where the widget is displayed; in Python, where a number of it is asked for.
-    Both compute the same network.
+    (tau of LogitNorm and T2FNorm, the first T of MELN), ``warmup`` (whether the learning rate rises from 0 over the
+    first fifth of the steps), ``show`` ("confidence" or "norm"), ``reach`` (half the height of the view), ``x`` and
+    ``y`` (the point whose prediction is shown), ``guess`` (whether it opens covered: guess, then look). A change of the
+    first five trains another network: in the browser, where the widget is displayed; in Python, where a number of it is
+    asked for. Both compute the same network.
 
     Examples
     --------
@@ -57,11 +57,13 @@ class Playground(Widget):
             "points": self.points.tolist(),
             "labels": self.labels.tolist(),
             "classes": ["A", "B", "C"],
-            "losses": list(LABELS.items()),
+            "losses": [(name, label, _group(name)) for name, label in LABELS.items()],
             "shown": list(SHOWN.items()),
             "shades": np.rint(255 * shades).astype(int).tolist(),
             "colors": [[face, edge] for _, face, edge in static_figures.CLASS_MARKERS],
-            "training": points2d.RULES | {"own_lr": RECIPES["meln"].loss_lr, "classes": 3},
+            "training": points2d.RULES
+            | {"own_lr": RECIPES["meln"].loss_lr, "classes": 3}
+            | {"constants": points2d.constants()},
         }
         super().__init__(**state, meta=meta | self.about_state())
 
@@ -75,7 +77,7 @@ class Playground(Widget):
 
     def logits(self, points) -> np.ndarray:
         """Logits (N, 3) of points (N, 2) by the network of the current settings."""
-        return points2d.logits(self.loss, self._trained()["weights"], points).numpy()
+        return points2d.logits(self.loss, self._trained()["weights"], points, self.temperature).numpy()
 
     @property
     def answer(self) -> dict:
@@ -115,6 +117,10 @@ class Playground(Widget):
             f"{format_fixed(distance, 1)} away from the nearest training point, the network predicts "
             f"{self.meta['classes'][answer['best']]} with {format_percent(answer['top'])}.{failed}"
         )
+
+
+def _group(name):
+    return "The papers" if points2d.LOSSES[name][0] in RECIPES else "Other losses"
 
 
 def _softmax(z):

@@ -14,7 +14,7 @@ from ..engine.optimization import parameter_groups
 # Of the playground's network and training, in Python and in static/training.js: `warmup` is the share of the steps in
 # which the learning rate rises, `margin` MELN's, `scale` the entropic scale of the distance losses.
 RULES = {"width": 24, "steps": 300, "momentum": 0.9, "warmup": 0.2, "margin": 0.1, "scale": 10.0}
-# The playground's losses: (key of RECIPES, options). DisMax's regularisation needs images.
+# The playground's losses: (a recipe, its options). DisMax's regularisation and outlier exposure need images.
 LOSSES: dict[str, tuple[str, dict]] = {
     "softmax": ("softmax", {}),
     "logitnorm": ("logitnorm", {}),
@@ -23,8 +23,26 @@ LOSSES: dict[str, tuple[str, dict]] = {
     "isomax": ("isomax", {}),
     "isomaxplus": ("isomaxplus", {}),
     "dismax": ("dismax", {}),
+    "elogitnorm": ("elogitnorm", {}),
+    "t2fnorm": ("t2fnorm", {}),
+    "logitclip": ("logitclip", {}),
+    "mbls": ("mbls", {}),
+    "label_smoothing": ("label_smoothing", {}),
+    "focal": ("focal", {}),
 }
 TEMPERATURE_OPTIONS = {"logitnorm": "temperature", "meln": "initial_temperature"}  # of the losses that have one
+_CONSTANTS = {"logitclip": ["threshold"], "mbls": ["margin", "weight"], "label_smoothing": ["smoothing"]}
+_CONSTANTS |= {"focal": ["gamma"]}
+
+
+def constants() -> dict[str, dict[str, float]]:
+    """Constants of losses in the browser: those of their recipes.
+
+    >>> constants()["mbls"]
+    {'margin': 10.0, 'weight': 0.1}
+    """
+    criteria = {loss: losses.recipe(loss).criterion(None) for loss in _CONSTANTS}
+    return {loss: {name: getattr(criteria[loss], name) for name in names} for loss, names in _CONSTANTS.items()}
 
 
 def points(count: int = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -121,6 +139,8 @@ def initial(loss: str, seed: int, temperature: float, classes: int = 3) -> tuple
                 continue
             parameter.copy_(torch.from_numpy(draws).reshape(parameter.shape))
             start += parameter.numel()
+    if name == "t2fnorm":  # its temperature is the head's
+        network[-1].temperature = temperature
     return network, recipe.criterion(network[-1], **options).double()
 
 
@@ -132,7 +152,7 @@ def train(loss: str, points, labels, *, seed: int, temperature: float, lr: float
     loss : a key of ``LOSSES``
     points, labels : (N, 2) and (N,)
     seed : of the initial weights
-    temperature : tau of LogitNorm, the first T of MELN; other losses have none
+    temperature : tau of LogitNorm and T2FNorm, the first T of MELN; other losses have none
     lr : learning rate; the loss's own parameters have that of its recipe
     warmup : whether the rates rise linearly from 0 over the first fifth of the steps
 
@@ -168,9 +188,12 @@ def train(loss: str, points, labels, *, seed: int, temperature: float, lr: float
     }
 
 
-def logits(loss: str, weights: dict, points) -> Tensor:
-    """Logits (N, 3) of points (N, 2) by the weights that ``train`` returned, or the page's training."""
-    network, _ = initial(loss, 0, 1.0)
+def logits(loss: str, weights: dict, points, temperature: float = 1.0) -> Tensor:
+    """Logits (N, 3) of points (N, 2) by the weights that ``train`` returned, or the page's training.
+
+    The temperature is that of the training; only T2FNorm's logits depend on it.
+    """
+    network = initial(loss, 0, temperature)[0].eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(torch.tensor(weights[name], dtype=torch.float64).reshape(parameter.shape))

@@ -340,7 +340,14 @@ def test_everything_is_named_for_those_who_do_not_see_it(visit, playground):
 def test_norm_explorer_equals_python_and_answers_its_handles(visit):
     widget = NormExplorer([3.0, 1.0, -1.0, 0.5], target=1, classes="abcd")
     page = visit(widget)
-    for change in ({}, {"loss": "logitnorm"}, {"loss": "meln", "margin": 3.0, "temperature": 0.5}, {"margin": 0.0}):
+    for change in (
+        {},
+        {"loss": "logitnorm"},
+        {"loss": "meln", "margin": 3.0, "temperature": 0.5},
+        {"margin": 0.0},
+        {"loss": "focal"},
+        {"loss": "meln"},
+    ):
         for name, value in change.items():
             setattr(widget, name, value)
         open_state(page, widget)
@@ -361,6 +368,11 @@ def test_norm_explorer_equals_python_and_answers_its_handles(visit):
 
 def test_playground_trains_every_loss_without_python(visit, playground):
     page, widget = visit(playground, reduced_motion="reduce"), playground
+    groups = page.locator("select[data-key=loss] optgroup")
+    assert groups.evaluate_all("all => all.map((g) => [g.label, g.children.length])") == [
+        ["The papers", 7],
+        ["Other losses", 6],
+    ]
     for loss in widget.choices["loss"]:
         widget.loss = loss
         page.locator("select[data-key=loss]").select_option(loss)

@@ -15,11 +15,12 @@ def test_javascript_computes_what_autograd_computes():
             rng.normal(0, 3, int(rng.integers(2, 7))),
             target=int(rng.integers(2)),
             loss=loss,
+            norm=float(rng.choice([0.2, 1.4, 1.6, 8, 20])),  # LogitClip's threshold is 1.5, and MbLS's margin 10
             temperature=float(rng.uniform(0.02, 2)),
             margin=float(rng.uniform(0, 5)),
         )
-        for loss in ("softmax", "logitnorm", "meln")
-        for _ in range(8)
+        for loss in NormExplorer.choices["loss"]
+        for _ in range(12)
     ]
     cases = [{"meta": widget.meta, "state": widget.current()} for widget in widgets]
     for widget, theirs in zip(widgets, evaluate(["logits"], "logitCompute(c.state, c.meta)", cases), strict=True):
@@ -31,7 +32,9 @@ def test_javascript_computes_what_autograd_computes():
 def test_the_sentence_names_the_direction_in_which_training_pulls():
     assert "pulls the norm by +" in (text := NormExplorer([4.0, 0.0, -1.0]).finding()) and "longer" in text
     assert "pulls the norm by −" in (text := NormExplorer([0.0, 4.0, -1.0]).finding()) and "shorter" in text
-    for loss in ("logitnorm", "meln"):
+    assert "pulls the norm by −" in NormExplorer([20.0, 0.0, -1.0], loss="mbls").finding()  # beyond its margin
+    assert "pulls the norm by +" in NormExplorer([1.0, 0.0, -1.0], loss="logitclip").finding()  # below its threshold
+    for loss in ("logitnorm", "meln", "logitclip"):
         assert "its pull on the norm is 0." in NormExplorer([4.0, 0.0, -1.0], loss=loss).finding()
 
 

@@ -33,23 +33,58 @@ export function vectorAt({ norm, angle }, { aligned, across }) {
   return aligned.map((a, k) => norm * (c * a + s * across[k]));
 }
 
-/** Cross-entropy of `seen` = (z - margin) * scale, the logits as the loss normalises them. */
-export function lossOf(z, target, { loss, temperature, margin }) {
+/** What a loss makes of cross-entropy `value` and its gradient: [value, gradient]. Constants are those of the recipes. */
+const VARIANTS = {
+  label_smoothing(value, gradient, z, target, { smoothing }) {
+    const mean = z.reduce((sum, v) => sum + v, 0) / z.length;
+    return [
+      value + smoothing * (z[target] - mean),
+      gradient.map((g, k) => g + smoothing * ((k === target) - 1 / z.length)),
+    ];
+  },
+  focal(value, gradient, z, target, { gamma }) {
+    const rest = Math.max(-Math.expm1(-value), Number.MIN_VALUE); // 1 - p
+    const factor = rest ** gamma + gamma * rest ** (gamma - 1) * Math.exp(-value) * value;
+    return [rest ** gamma * value, gradient.map((g) => factor * g)];
+  },
+  mbls(value, gradient, z, target, { margin, weight }) {
+    const best = z.indexOf(highest(z));
+    const share = weight / z.length;
+    for (let k = 0; k < z.length; k++) {
+      const excess = z[best] - z[k] - margin;
+      if (excess <= 0) continue;
+      value += share * excess;
+      gradient[k] -= share;
+      gradient[best] += share;
+    }
+    return [value, gradient];
+  },
+};
+
+/** What the norm of the logits is multiplied by to be the divisor; 0 if they are not divided. */
+function divisorOf(length, { loss, temperature, constants }) {
+  if (loss === "logitnorm" || loss === "meln") return temperature;
+  return loss === "logitclip" && length > constants.logitclip.threshold ? constants.logitclip.threshold : 0;
+}
+
+/**
+ * The loss of `seen` = (z - margin) * scale, the logits as the loss normalises them, and its gradients with respect to z
+ * and to `seen`. state: {loss, temperature, margin, constants: {loss: {name: value}}}; a loss that is not named here is
+ * cross-entropy.
+ */
+export function lossGradient(z, target, state) {
+  const { loss, margin, constants } = state;
   const norm = Math.sqrt(dotProduct(z, z));
-  const scale = loss === "softmax" ? 1 : 1 / ((norm + 1e-7) * temperature);
+  const divisor = divisorOf(norm + 1e-7, state);
+  const scale = divisor ? 1 / ((norm + 1e-7) * divisor) : 1;
   const seen = z.map((v) => (v - (loss === "meln" ? margin : 0)) * scale);
   const top = highest(seen);
   let total = 0;
   for (let k = 0; k < seen.length; k++) total += Math.exp(seen[k] - top);
-  const value = top - seen[target] + Math.log(total);
-  return { norm, scale, seen, value };
-}
-
-/** The loss, its gradients with respect to z and to `seen`, and what lossOf() gives. */
-export function lossGradient(z, target, state) {
-  const { norm, scale, seen, value } = lossOf(z, target, state);
-  const residual = softmax(seen).map((q, k) => q - (k === target)); // d loss / d seen
-  const along = state.loss !== "softmax" && norm ? (dotProduct(residual, z) / (norm * (norm + 1e-7))) * scale : 0;
+  let value = top - seen[target] + Math.log(total);
+  let residual = softmax(seen).map((q, k) => q - (k === target)); // d loss / d seen
+  if (VARIANTS[loss]) [value, residual] = VARIANTS[loss](value, residual, seen, target, constants[loss]);
+  const along = divisor && norm ? (dotProduct(residual, z) / (norm * (norm + 1e-7))) * scale : 0;
   return { norm, scale, seen, value, residual, gradient: residual.map((g, k) => g * scale - along * z[k]) };
 }
 
@@ -58,16 +93,28 @@ export function lowerBound(k, temperature) {
   return Math.log1p((k - 1) * Math.exp(-Math.sqrt(k / (k - 1)) / temperature));
 }
 
+/** The least that a loss of k classes can be. */
+function leastOf(k, { loss, temperature, constants }) {
+  const { logitclip, mbls, label_smoothing: smooth } = constants;
+  if (loss === "logitnorm" || loss === "meln") return lowerBound(k, temperature);
+  if (loss === "logitclip") return lowerBound(k, 1 / Math.max(logitclip.threshold, 1 / logitclip.threshold));
+  if (loss === "mbls") return Math.log1p((k - 1) * Math.exp(-mbls.margin)); // further apart, the margin costs more
+  if (loss !== "label_smoothing") return 0;
+  const rest = smooth.smoothing / k; // the entropy of the smoothed target
+  const most = 1 - (k - 1) * rest;
+  return -most * Math.log(most) - (k - 1) * rest * Math.log(rest);
+}
+
 export function logitCompute(state, meta) {
   const z = vectorAt(state, meta);
-  const normalised = state.loss !== "softmax";
-  const { norm, seen, value, gradient } = lossGradient(z, meta.target, state);
+  const full = { ...state, constants: meta.constants };
+  const { norm, seen, value, gradient } = lossGradient(z, meta.target, full);
   return {
     z,
     seen,
     probabilities: softmax(z),
     loss: value,
-    bound: normalised ? lowerBound(z.length, state.temperature) : 0,
+    bound: leastOf(z.length, full),
     gradient,
     radial: norm ? dotProduct(gradient, z) / norm : 0,
     size: Math.hypot(...gradient),

@@ -1,7 +1,7 @@
 // The norm explorer's view: a dial with two handles, and the loss's response.
 import { formatFixed, formatPercent, formatScore, formatSigned } from "./formats.js";
 import { COVERED, guessPanel, percentQuestion, wordQuestion } from "./guess.js";
-import { logitCompute, lossOf, softmax, vectorAt } from "./logits.js";
+import { logitCompute, lossGradient, softmax, vectorAt } from "./logits.js";
 import { SHARE_TICKS, axes, dashed, dot, line, sheet, theme, ticks, write } from "./plot.js";
 import { bind, canvases, choice, h, linear, keepDrawn, placeOn, readouts, sentenceBelow, slider } from "./view.js";
 
@@ -27,7 +27,7 @@ export function renderNormExplorer({ model, el }) {
     norm: sliderOf("norm", "Norm ‖z‖", 199, (v) => formatFixed(v, 1)),
     angle: sliderOf("angle", "Direction", 180, (v) => `${formatFixed(v, 0)}° from ${truth}`),
     temperature: sliderOf("temperature", "Temperature", 198, (v) => formatFixed(v, 2)),
-    margin: sliderOf("margin", "Margin m", 100, (v) => formatFixed(v, 2)),
+    margin: sliderOf("margin", "MELN’s margin m", 100, (v) => formatFixed(v, 2)),
   };
   const numbers = readouts({
     loss: "Loss",
@@ -77,7 +77,7 @@ export function renderNormExplorer({ model, el }) {
     guess.show();
     loss.show(s.loss);
     for (const [key, control] of Object.entries(sliders)) control.show(s[key]);
-    sliders.temperature.range.disabled = s.loss === "softmax";
+    sliders.temperature.range.disabled = !TEMPERATURE_NAMES[s.loss];
     sliders.margin.range.disabled = s.loss !== "meln";
     sliders.temperature.rename(TEMPERATURE_NAMES[s.loss] ?? "Temperature");
     for (const key of ["loss", "bound", "size"]) numbers[key].value.textContent = formatFixed(view[key], 4);
@@ -96,9 +96,9 @@ export function renderNormExplorer({ model, el }) {
   function describe(s, view) {
     const pull = formatSigned(-view.radial);
     const effect =
-      s.loss === "softmax"
-        ? `pulls the norm by ${pull}: ${pull.startsWith("+") ? "longer" : "shorter"} logits lower it`
-        : `depends on the direction alone: its pull on the norm is ${pull}`;
+      directions[pull[0]] === "neither"
+        ? `depends on the direction alone: its pull on the norm is ${pull}`
+        : `pulls the norm by ${pull}: ${directions[pull[0]]} logits lower it`;
     return (
       `${labels.get(s.loss)}, norm ${formatFixed(s.norm, 1)}, ${formatFixed(s.angle, 0)}° from ${truth}: ` +
       `softmax gives ${truth} ${formatPercent(view.probabilities[meta.target])}. ` +
@@ -152,7 +152,7 @@ export function renderNormExplorer({ model, el }) {
     const values = Array.from({ length: RINGS * RAYS }, (_, k) => {
       const norm = ((Math.floor(k / RAYS) + 0.5) / RINGS) * reach;
       const angle = (((k % RAYS) + 0.5) / RAYS) * 180;
-      return lossOf(vectorAt({ norm, angle }, meta), meta.target, s).value;
+      return lossGradient(vectorAt({ norm, angle }, meta), meta.target, { ...s, constants: meta.constants }).value;
     });
     const [low, high] = [Math.min(...values), Math.max(...values)];
     values.forEach((value, k) => {

@@ -23,7 +23,12 @@ import {
 
 const WATCHED = 1200; // ms that a training is drawn out to, so that it can be watched
 const BUDGET = 30; // ms of training in a frame, or as long as drawing the last one took
-const TEMPERATURES = { logitnorm: "Temperature τ", meln: "First temperature", meln_positive: "First temperature" };
+const TEMPERATURES = {
+  logitnorm: "Temperature τ",
+  t2fnorm: "Temperature τ",
+  meln: "First temperature",
+  meln_positive: "First temperature",
+};
 
 export function renderPlayground({ model, el }) {
   const meta = model.get("meta");

@@ -42,8 +42,8 @@ export function prepare({ loss, weights }, space) {
   }
 }
 
-/** The logits of one point, in space.z. */
-export function forward({ loss, weights }, space, x, y) {
+/** The logits of one point, in space.z; T2FNorm divides the features by their norm in training only. */
+export function forward({ loss, weights, fixed }, space, x, y, training = false) {
   const { width, classes, first, second, unit, units, distances, z } = space;
   const { "0.weight": w1, "0.bias": b1, "2.weight": w2, "2.bias": b2 } = weights;
   for (let i = 0; i < width; i++) first[i] = Math.max(0, w1[2 * i] * x + w1[2 * i + 1] * y + b1[i]);
@@ -54,9 +54,12 @@ export function forward({ loss, weights }, space, x, y) {
   }
   if (kindOf(loss) === "linear") {
     const [w, b] = [weights["4.weight"], weights["4.bias"]];
+    space.norm = loss === "t2fnorm" && training ? Math.max(EMPTY, lengthOf(second, 0, width)) : 1;
+    const inverse = 1 / (space.norm * (loss === "t2fnorm" ? fixed : 1));
+    for (let i = 0; i < width; i++) unit[i] = second[i] * inverse;
     for (let c = 0; c < classes; c++) {
       z[c] = b[c];
-      for (let i = 0; i < width; i++) z[c] += w[c * width + i] * second[i];
+      for (let i = 0; i < width; i++) z[c] += w[c * width + i] * unit[i];
     }
     return z;
   }
@@ -76,11 +79,12 @@ export function forward({ loss, weights }, space, x, y) {
   return z;
 }
 
-/** Add to `gradients` those of one point, whose forward() was the last call, for d loss / d z in space.dz. */
-export function backward({ loss, weights }, space, gradients, x, y) {
+/** Add to `gradients` those of one point, whose forward() in training was the last call, for d loss / d z in space.dz. */
+export function backward({ loss, weights, fixed }, space, gradients, x, y) {
   const { width, first, second, back, deeper } = space;
   if (kindOf(loss) === "linear") backwardLinear(weights, space, gradients);
   else backwardDistances(loss, weights, space, gradients);
+  if (loss === "t2fnorm") backwardNormalized(space, fixed);
   deeper.fill(0);
   const [w2, dw2, db2] = [weights["2.weight"], gradients["2.weight"], gradients["2.bias"]];
   for (let i = 0; i < width; i++) {
@@ -100,16 +104,23 @@ export function backward({ loss, weights }, space, gradients, x, y) {
   }
 }
 
-function backwardLinear(weights, { width, classes, second, dz, back }, gradients) {
+function backwardLinear(weights, { width, classes, unit, dz, back }, gradients) {
   const [w, dw, db] = [weights["4.weight"], gradients["4.weight"], gradients["4.bias"]];
   back.fill(0);
   for (let c = 0; c < classes; c++) {
     db[c] += dz[c];
     for (let i = 0; i < width; i++) {
-      dw[c * width + i] += dz[c] * second[i];
+      dw[c * width + i] += dz[c] * unit[i];
       back[i] += dz[c] * w[c * width + i];
     }
   }
+}
+
+/** Turn d / d unit, with unit = f / (norm of f times the temperature), into d / d f. */
+function backwardNormalized({ width, unit, norm, back }, temperature) {
+  let radial = 0;
+  for (let i = 0; i < width; i++) radial += back[i] * unit[i] * temperature ** 2;
+  for (let i = 0; i < width; i++) back[i] = (back[i] - radial * unit[i]) / (norm * temperature);
 }
 
 /** z_c = -scale |u - v_c|, with u and v_c the features and prototypes, or their directions. */

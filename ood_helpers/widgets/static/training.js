@@ -1,6 +1,6 @@
 // Training in the page: the playground's losses and their gradients, and SGD with Nesterov's momentum, as
 // points2d.train computes them with torch.
-import { dotProduct, lossGradient } from "./logits.js";
+import { dotProduct, highest, lossGradient } from "./logits.js";
 import { backward, forward, kindOf, prepare, workspace } from "./point_network.js";
 
 /** Number k of mulberry32's sequence for a seed, in [0, 1). */
@@ -51,21 +51,63 @@ export function temperatureOf({ loss, own, fixed }) {
   return loss === "meln_positive" ? Math.exp(own.temperature[0]) : own.temperature[0];
 }
 
-const FAMILY = { softmax: "softmax", logitnorm: "logitnorm", meln: "meln", meln_positive: "meln" };
+const SMALLEST = 1e-7; // divisors are at least this, as in beyond/norm_losses.py
+
+/**
+ * ELogitNorm's loss of one point and its gradient in z: the logits are divided by the mean distance to the decision
+ * boundaries. It depends on the classifier's weights too: `share` of that gradient is added to `dw`.
+ */
+function boundaryLoss(z, target, w, dw, share) {
+  const classes = z.length;
+  const width = w.length / classes;
+  const best = z.indexOf(highest(z));
+  const between = Array.from(z, (_, c) => {
+    let square = 0;
+    for (let i = 0; i < width; i++) square += (w[c * width + i] - w[best * width + i]) ** 2;
+    return Math.max(SMALLEST, Math.sqrt(square));
+  });
+  let mean = 0;
+  for (let c = 0; c < classes; c++) mean += (z[best] - z[c]) / between[c] / classes;
+  mean = Math.max(SMALLEST, mean);
+  const at = lossGradient(
+    z.map((v) => v / mean),
+    target,
+    { loss: "softmax" },
+  );
+  const gradient = at.gradient.map((g) => g / mean);
+  const slope = -dotProduct(gradient, z) / mean; // of the mean distance
+  for (let c = 0; c < classes; c++) {
+    if (c === best) continue;
+    const pull = slope / (classes * between[c]);
+    gradient[best] += pull;
+    gradient[c] -= pull;
+    const turn = (share * pull * (z[best] - z[c])) / between[c] ** 2;
+    for (let i = 0; i < width; i++) {
+      const difference = w[c * width + i] - w[best * width + i];
+      dw[c * width + i] -= turn * difference;
+      dw[best * width + i] += turn * difference;
+    }
+  }
+  return { value: at.value, gradient };
+}
 
 /** The mean loss over all points, and the gradients of weights and of the loss's own parameters. */
-export function lossAndGradients(network, space, points, labels, { scale }) {
+export function lossAndGradients(network, space, points, labels, { scale, constants }) {
   const { loss, weights, own } = network;
   const zeros = (arrays) => Object.fromEntries(Object.entries(arrays).map(([k, v]) => [k, new Float64Array(v.length)]));
   const gradients = { weights: zeros(weights), own: zeros(own) };
   const temperature = temperatureOf(network);
-  const state = { loss: FAMILY[loss] ?? "softmax", temperature, margin: own.margin?.[0] ?? 0 };
-  const stretch = FAMILY[loss] ? 1 : scale; // the distance heads' entropic scale
+  const family = loss === "meln_positive" ? "meln" : loss;
+  const state = { loss: family, temperature, margin: own.margin?.[0] ?? 0, constants };
+  const stretch = kindOf(loss) === "linear" ? 1 : scale; // the distance heads' entropic scale
   let value = 0;
   prepare(network, space);
   points.forEach(([x, y], k) => {
-    const z = forward(network, space, x, y);
-    const at = lossGradient(stretch === 1 ? z : z.map((v) => stretch * v), labels[k], state);
+    const z = forward(network, space, x, y, true);
+    const at =
+      loss === "elogitnorm"
+        ? boundaryLoss(z, labels[k], weights["4.weight"], gradients.weights["4.weight"], 1 / points.length)
+        : lossGradient(stretch === 1 ? z : z.map((v) => stretch * v), labels[k], state);
     value += at.value / points.length;
     for (let c = 0; c < z.length; c++) space.dz[c] = (stretch * at.gradient[c]) / points.length;
     backward(network, space, gradients.weights, x, y);

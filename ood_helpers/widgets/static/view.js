@@ -93,9 +93,18 @@ export function logarithmic(low, high, steps = 400) {
   };
 }
 
-/** A labelled select; names: [[value, text], ...]. */
+/** A labelled select; names: [[value, text], ...], or [[value, text, group], ...] in the order of the groups. */
 export function choice(label, names, input, key) {
-  const optionsOf = (pairs) => pairs.map(([value, text]) => h("option", { value }, text));
+  const optionsOf = (entries) => {
+    const groups = new Map();
+    const nodes = [];
+    for (const [value, text, group] of entries) {
+      const option = h("option", { value }, text);
+      if (group && !groups.has(group)) nodes.push(groups.set(group, h("optgroup", { label: group })).get(group));
+      group ? groups.get(group).append(option) : nodes.push(option);
+    }
+    return nodes;
+  };
   const select = h("select", { "data-key": key, ...OWN_KEYS }, ...optionsOf(names));
   let offered = JSON.stringify(names);
   const node = h("label", { class: "ood-choice" }, h("span", {}, label), select);
