@@ -37,12 +37,12 @@ check: $(VENV)/test-installed
 test: $(VENV)/tested
 	@echo "The tests passed and nothing has changed since; make -B test runs them again."
 
-# The accessibility audit of the pages; without npm its tests are skipped.
-AXE := $(VENV)/node_modules/axe-core
-$(AXE): | $(VENV)/test-installed
-	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV) axe-core@4; fi
+# The accessibility audit of the pages, and what drives Firefox; without npm their tests are skipped.
+NODE_MODULES := $(VENV)/node_modules/puppeteer-core
+$(NODE_MODULES): | $(VENV)/test-installed
+	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(VENV) axe-core@4 puppeteer-core@24; fi
 
-$(VENV)/tested: $(VENV)/test-installed $(if $(CHANGED),always) | $(AXE)
+$(VENV)/tested: $(VENV)/test-installed $(if $(CHANGED),always) | $(NODE_MODULES)
 	$(PY) -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(BROWSER))
 	$(PY) -m pytest $(BROWSER)
 	@touch $@

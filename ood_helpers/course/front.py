@@ -49,7 +49,7 @@ PATH = [
     ),
     Step(
         "See the norm grow",
-        "Move *Norm of z* to the right. The direction of the arrow, and so the answer, does not change.",
+        "Move *Norm ‖z‖* to the right. The direction of the arrow, and so the answer, does not change.",
         "norm",
         {"loss": "softmax"},
         "The longer the logit vector, the surer softmax. Training lengthens it as long as that lowers the loss.",
@@ -63,7 +63,7 @@ PATH = [
     ),
     Step(
         "Set a threshold",
-        "Drag the dashed line: to its right images are accepted. How many strangers get in with 95 % of the digits?",
+        "Drag the line: to its right images are accepted. How many strangers get in with 95 % of the digits?",
         "scores",
         {},
         "A detector is a score and a threshold. The threshold is fixed on digits alone, before any stranger comes.",

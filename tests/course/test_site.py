@@ -3,7 +3,9 @@
 import html
 import itertools
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -455,7 +457,7 @@ def test_the_path_shows_its_steps_in_the_frame_and_keeps_them_in_the_address(vis
     page.reload()
     assert present.text_content() == "Choose a loss"
     page.locator(".path a", has_text="Set a threshold").click()
-    assert page.locator(".task").text_content().startswith("Drag the dashed line")
+    assert page.locator(".task").text_content().startswith("Drag the line")
 
 
 def test_a_figure_is_enlarged_by_a_click_and_by_keyboard(visit):
@@ -481,3 +483,28 @@ def test_an_audit_finds_no_violation_on_any_page(visit, built, scheme):
         assert audit(page) == [], name
     page.evaluate("document.body.append(document.createElement('img'))")
     assert [rule for rule, _ in audit(page)] == ["image-alt"]
+
+
+# In Firefox
+
+FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
+NODE_MODULES = ROOT / ".venv/node_modules"
+needs_firefox = pytest.mark.skipif(
+    not (FIREFOX and (NODE_MODULES / "puppeteer-core").is_dir()) and not os.environ.get("CI"),
+    reason="needs Firefox, and puppeteer-core, which make test installs where npm is",
+)
+
+
+@needs_firefox
+def test_the_front_page_and_the_explorers_work_in_firefox(built):
+    script = Path(__file__).with_name("firefox.mjs")
+    command = ["node", script, NODE_MODULES, FIREFOX or "firefox", built.as_uri(), STEMS[2]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["problems"] == []
+    seen = found["seen"]
+    assert len({seen["opened"], seen["cleared"], seen["drawn"]}) == 3 and "calls the drawing “" in seen["drawn"]
+    for name, words in (("scores", "at threshold"), ("norm", "pulls the norm"), ("playground", "the network predicts")):
+        assert all(words in sentence for sentence in seen[name]), name
+    assert min(seen["pictures"]) > 200

@@ -57,9 +57,9 @@ export function renderPlayground({ model, el }) {
   const sliders = {
     lr: magnitude("Learning rate", "lr", twoDigits),
     temperature: magnitude("Temperature τ", "temperature", twoDigits),
-    reach: magnitude("View reaches to", "reach", (v) => `± ${formatFixed(v, 1)}`),
     x: coordinate("Point, across", "x", ASPECT),
     y: coordinate("Point, up", "y", 1),
+    reach: magnitude("View reaches to", "reach", (v) => `± ${formatFixed(v, 1)}`),
   };
   const again = button("Train again", () => state.set({ seed: state.get().seed + 1 }), "retrain");
   const status = h("span", { class: "ood-hint", "data-key": "status" });

@@ -236,10 +236,11 @@ function keyTicks(score, low, high, wide) {
   let last = -Infinity;
   for (const p of CONFIDENCES) {
     const key = fromScore("msp", p);
+    const text = `${Number((100 * p).toPrecision(6))} %`;
     const x = ((key - low) / (high - low)) * wide;
-    if (x < 0 || x > wide || x - last < 52) continue;
+    if (x < 0 || x > wide || x - last < 14 + 6 * text.length) continue;
     last = x;
-    out.push([key, `${Number((100 * p).toPrecision(6))} %`]);
+    out.push([key, text]);
   }
   return out;
 }
