@@ -1,6 +1,4 @@
-"""Score explorers of random logits for the tests, and waiting for the browser."""
-
-import time
+"""Score explorers of random logits for the tests."""
 
 import numpy as np
 
@@ -65,10 +63,3 @@ def generate_explorers(seed=0, count=160):
             explorer.threshold = float(to_score(explorer.score, rng.uniform(view["low"], view["high"])))
         explorer.price, explorer.ood_share = float(rng.choice([0.1, 1, 10])), float(rng.choice([0.05, 0.5, 0.9]))
         yield explorer
-
-
-def wait_for(condition, seconds=15, why=lambda: ""):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, why()
-        time.sleep(0.05)

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from accessibility import audit, needs_axe
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from playwright.sync_api import expect
+from waiting import address, settle, wait_for
 
 from ood_helpers import Config, fit, papers
 from ood_helpers.course import front, notebooks
@@ -297,13 +299,15 @@ def test_from_the_index_through_all_notebooks_by_their_links(visit):
     assert page.locator(".cards li").count() == len(STEMS)
     page.locator(".cards h3 a").first.click()
     for stem in STEMS:
-        assert page.url.endswith(f"/{stem}.html") and page.locator("h1").count() == 1
+        expect(page).to_have_url(re.compile(f"/{stem}.html$"))
+        expect(page.locator("h1")).to_have_count(1)
         if stem != STEMS[-1]:
             page.locator("a[rel=next]").first.click()
+    page.wait_for_load_state()
     assert page.locator("a[rel=next]").count() == 0
     page.locator("a[rel=prev]").first.click()
     page.get_by_role("link", name="Contents").first.click()
-    assert page.url.endswith("/index.html")
+    expect(page).to_have_url(re.compile("/index.html$"))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -331,22 +335,16 @@ def test_an_embedded_explorer_is_alive_and_keeps_its_state_in_its_address(visit,
     inside = frame.content_frame
     inside.locator("dd:not(:empty)").first.wait_for()
     state = html.unescape(frame.get_attribute("src")).partition("#")[2]
-    assert inside.locator("[data-key=ood]").first.input_value() == re.search("ood=(\\w+)", state)[1]
+    expect(inside.locator("[data-key=ood]").first).to_have_value(re.search("ood=(\\w+)", state)[1])
     content = inside.locator("main").evaluate("(node) => Math.ceil(node.getBoundingClientRect().height)")
-    for _ in range(50):  # the page forbids the evaluation of strings, which wait_for_function needs
-        if frame.evaluate("(node) => node.clientHeight") == content:
-            break
-        page.wait_for_timeout(100)
-    assert frame.evaluate("(node) => node.clientHeight") == content
+    wait_for(lambda: frame.evaluate("(node) => node.clientHeight") == content)
     inside.locator("[data-key=score]").first.select_option("entropy")
     inside.locator("[data-key=ood]").first.select_option("noise")
-    page.wait_for_timeout(400)
-    address = inside.locator("main").evaluate("() => location.hash")
-    assert "score=entropy" in address and "ood=noise" in address
+    written = address(inside.locator("main"))
+    assert "score=entropy" in written and "ood=noise" in written
     again = visit("scores")
-    again.goto((built / "scores.html").as_uri() + address)
-    again.wait_for_selector("dd:not(:empty)")
-    assert again.locator("[data-key=ood]").input_value() == "noise"
+    again.goto((built / "scores.html").as_uri() + written)
+    expect(again.locator("[data-key=ood]")).to_have_value("noise")
 
 
 def test_solutions_are_folded_and_open_by_keyboard(visit):
@@ -355,7 +353,7 @@ def test_solutions_are_folded_and_open_by_keyboard(visit):
     assert not page.get_by_text("a shift changes no softmax", exact=False).first.is_visible()
     solution.focus()
     page.keyboard.press("Enter")
-    assert solution.evaluate("(node) => node.parentElement.open")
+    expect(page.get_by_text("a shift changes no softmax", exact=False).first).to_be_visible()
 
 
 def test_everything_that_can_be_used_is_reached_by_tab_and_shows_it(visit):
@@ -373,30 +371,41 @@ def test_everything_that_can_be_used_is_reached_by_tab_and_shows_it(visit):
     assert {"A", "SUMMARY", "PRE"} <= reached
 
 
+def wait_for_slide(page, place):
+    slide = page.locator("section").nth(place - 1)
+    wait_for(lambda: abs(slide.evaluate("(slide) => slide.getBoundingClientRect().top")) < 5)
+
+
 def test_slides_move_by_keys_and_keep_their_place_in_the_address(visit):
     page = visit(f"{STEMS[2]}_slides")
     count = page.locator("section").count()
     assert count > 8
     for key, place in (("ArrowRight", 2), ("PageDown", 3), (" ", 4), ("ArrowLeft", 3), ("End", count), ("Home", 1)):
         page.keyboard.press(key)
-        page.wait_for_function("(hash) => location.hash === hash", arg=f"#{place}")
-        top = page.locator("section").nth(place - 1).evaluate("(slide) => slide.getBoundingClientRect().top")
-        assert abs(top) < 5
+        expect(page).to_have_url(re.compile(f"#{place}$"))
+        wait_for_slide(page, place)
     assert "Questions for the room" in page.locator("section").nth(1).text_content()
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def resize(page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    wait_for(lambda: page.evaluate("[innerWidth, innerHeight]") == [width, height])
+    settle(page)
 
 
 def test_slides_fill_the_screen_show_notes_and_have_large_type(visit):
     page = visit(f"{STEMS[0]}_slides")
     page.evaluate("document.documentElement.requestFullscreen = () => { document.title = 'full'; }")
     page.keyboard.press("f")
-    assert page.title() == "full"
+    expect(page).to_have_title("full")
     notes = page.locator(".notes").first
-    assert notes.is_hidden()
+    expect(notes).to_be_hidden()
     page.keyboard.press("n")
-    assert notes.is_visible() and "Answer." in notes.text_content()
+    expect(notes).to_be_visible()
+    expect(notes).to_contain_text("Answer.")
     page.keyboard.press("n")
-    page.set_viewport_size({"width": 1280, "height": 720})
+    resize(page, 1280, 720)
     sizes = page.locator("section").evaluate_all(
         """all => all.flatMap((s) => [...s.querySelectorAll("p, li, figcaption, pre, td, a")])
         .map((e) => parseFloat(getComputedStyle(e).fontSize))"""
@@ -411,7 +420,7 @@ def test_no_slide_is_larger_than_the_screen(visit):
         page.goto(page.url.rpartition("/")[0] + f"/{stem}_slides.html")
         page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
         for width, height in ((1280, 720), (1024, 768)):
-            page.set_viewport_size({"width": width, "height": height})
+            resize(page, width, height)
             sizes = page.locator("section").evaluate_all(
                 "all => all.map((s) => [s.getBoundingClientRect().height, s.scrollHeight, s.scrollWidth])"
             )
@@ -428,49 +437,48 @@ def test_from_a_slide_to_its_live_explorer_and_back(visit):
     link.click()
     page.wait_for_selector("dd:not(:empty)")
     page.go_back()
-    page.wait_for_function(
-        "(k) => Math.abs(document.querySelectorAll('section')[k - 1]?.getBoundingClientRect().top) < 5", arg=place
-    )
+    wait_for_slide(page, place)
 
 
 def test_an_address_opens_its_slide_also_behind_pictures(visit):
     page = visit(f"{STEMS[2]}_slides")
     for place in (12, 5):
         page.evaluate("(place) => { location.hash = place; }", place)
-        page.wait_for_function(
-            "(k) => Math.abs(document.querySelectorAll('section')[k - 1].getBoundingClientRect().top) < 5", arg=place
-        )
+        wait_for_slide(page, place)
         page.reload()
-        assert abs(page.locator("section").nth(place - 1).evaluate("(s) => s.getBoundingClientRect().top")) < 5
+        wait_for_slide(page, place)
 
 
 def test_the_path_shows_its_steps_in_the_frame_and_keeps_them_in_the_address(visit):
     page = visit("index")
     frame, present = page.locator("iframe"), page.locator(".path a[aria-current=step]")
     page.get_by_role("button", name="Six steps").click()
-    assert page.locator(".place").text_content() == "Step 1 of 6" and not page.locator(".back").is_visible()
+    expect(page.locator(".place")).to_have_text("Step 1 of 6")
+    expect(page.locator(".back")).to_be_hidden()
     for _ in range(3):
         page.get_by_role("button", name="Next step").click()
-    assert present.text_content() == "Choose a loss" and frame.get_attribute("src").startswith("playground.html#loss")
-    assert page.evaluate("location.hash") == "#step=4"
+    expect(present).to_have_text("Choose a loss")
+    expect(frame).to_have_attribute("src", re.compile("^playground.html#loss"))
+    expect(page).to_have_url(re.compile("#step=4$"))
     page.frame_locator("iframe").locator("[data-key=status]", has_text="Step").wait_for()
     page.reload()
-    assert present.text_content() == "Choose a loss"
+    expect(present).to_have_text("Choose a loss")
     page.locator(".path a", has_text="Set a threshold").click()
-    assert page.locator(".task").text_content().startswith("Drag the line")
+    expect(page.locator(".task")).to_have_text(re.compile("^Drag the line"))
 
 
 def test_a_figure_is_enlarged_by_a_click_and_by_keyboard(visit):
     page = visit(STEMS[1])
     button, large = page.locator("button.enlarge").first, page.locator("dialog.large")
     button.click()
+    expect(large).to_be_visible()
     assert large.locator("img").bounding_box()["width"] > button.bounding_box()["width"]
     page.keyboard.press("Escape")
-    assert not large.is_visible()
-    assert page.evaluate("document.activeElement.className") == "enlarge"
+    expect(large).to_be_hidden()
+    expect(button).to_be_focused()
     page.keyboard.press("Enter")
     large.click(position={"x": 5, "y": 5})
-    assert not large.is_visible()
+    expect(large).to_be_hidden()
 
 
 @needs_axe

@@ -3,13 +3,14 @@
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from explorers import wait_for
+from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +68,11 @@ display(HBox([a, b]), c)
 """
 
 
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """JupyterLab as make lab starts it, with an empty home and a free port: (its folder, its address and token)."""
@@ -104,7 +110,9 @@ def lab(tmp_path_factory):
 
         wait_for(info_file, 120, lambda: (home / "lab.log").read_text()[-2000:])
         wait_for(lambda: info_file().read_text().rstrip().endswith("}"))
-        yield home, json.loads(info_file().read_text())
+        info = json.loads(info_file().read_text())
+        wait_for(lambda: listens(info["port"]), 120)
+        yield home, info
     finally:
         server.terminate()
         server.wait(20)

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from explorers import make_explorer, wait_for
+from explorers import make_explorer
+from playwright.sync_api import expect
+from waiting import wait_for
 
 from ood_helpers.widgets import NormExplorer
 from ood_helpers.widgets import page as pages
@@ -23,7 +25,7 @@ def test_the_frame_of_the_readme_is_as_high_as_its_content(width, chromium, tmp_
     page.goto((tmp_path / "host.html").as_uri())
     inside = page.locator("iframe").content_frame
     inside.locator("dd:not(:empty)").first.wait_for()
-    assert inside.locator("[data-key=score]").input_value() == "energy"
+    expect(inside.locator("[data-key=score]")).to_have_value("energy")
 
     def height():
         return inside.locator("main").evaluate("node => Math.ceil(node.getBoundingClientRect().height)")
@@ -69,14 +71,12 @@ def test_a_module_renders_with_a_host_that_knows_only_the_interface(chromium, tm
     page.wait_for_selector("dd:not(:empty)")
     explorer.score, explorer.ood = "energy", "far"
     auroc = page.locator("dd[data-key=auroc]")
-    assert auroc.text_content() == format_percent(explorer.summary["metrics"]["auroc"])
+    expect(auroc).to_have_text(format_percent(explorer.summary["metrics"]["auroc"]))
     assert page.locator(".ood-slider").first.evaluate("(node) => getComputedStyle(node).display") == "grid"  # styled
     page.locator("[data-key=temperature]").press("ArrowRight")  # the reader's change reaches the host
-    page.wait_for_function("window.host.get('temperature') > 1")
+    wait_for(lambda: page.evaluate("window.host.get('temperature')") > 1)
     page.evaluate("window.host.set('score', 'entropy')")  # and the host's the widget
-    page.wait_for_function(
-        "document.querySelector('div').shadowRoot.querySelector('[data-key=score]').value === 'entropy'"
-    )
+    expect(page.locator("[data-key=score]")).to_have_value("entropy")
     page.evaluate(RENDER, [NormExplorer().to_module(tmp_path / "norm.mjs").read_text(), {}])
     page.locator("dd[data-key=radial]:not(:empty)").wait_for()
     assert not errors

@@ -3,6 +3,7 @@
 import pytest
 from explorers import make_explorer
 from playwright.sync_api import expect
+from waiting import settle
 
 from ood_helpers.papers.exported_runs import trained
 from ood_helpers.widgets import NormExplorer, Picker, Playground, Sketchpad
@@ -12,6 +13,7 @@ COVERED = "[data-key=auroc], [data-key=roc], [data-key=threshold], [data-key=cos
 
 
 def rows(page):
+    settle(page)
     return [row.locator("td").all_text_contents() for row in page.locator(".ood-guess tbody tr").all()]
 
 
@@ -34,7 +36,7 @@ def test_bars_threshold_and_auroc_are_guessed_before_they_are_shown(visit, optio
     page.mouse.move(left + width * 0.2, box["y"] + 100, steps=5)
     page.mouse.up()
     page.locator("summary", has_text="sliders").click()
-    assert page.locator("[data-key=guess_2]").get_attribute("aria-valuetext") != "0 %"  # drawn with the mouse
+    expect(page.locator("[data-key=guess_2]")).not_to_have_attribute("aria-valuetext", "0 %")  # drawn with the mouse
     page.locator("[data-key=guess_11]").press("ArrowRight")  # and by keyboard
     page.locator("[data-key=guess_threshold]").press("Home")
     page.locator("input[type=number]").fill("80.5")
@@ -44,11 +46,11 @@ def test_bars_threshold_and_auroc_are_guessed_before_they_are_shown(visit, optio
     assert threshold[2] == "accepts 100.0 % of ID"
     truth = format_percent(view["metrics"]["auroc"])
     assert auroc[:2] == ["80.5 %", truth] and auroc[2].endswith(" points")
-    assert page.locator("dd[data-key=auroc]").text_content() == truth
+    expect(page.locator("dd[data-key=auroc]")).to_have_text(truth)
     assert all(part.is_visible() for part in page.locator(COVERED.replace(", [data-key=cost]", "")).all())
     page.locator("[data-key=again]").click()
     page.locator("dd[data-key=auroc]").wait_for(state="hidden")
-    assert page.locator("[type=number]").input_value() == ""
+    expect(page.locator("[type=number]")).to_have_value("")
 
 
 def test_the_guesses_of_a_session_are_copied_as_text(visit):

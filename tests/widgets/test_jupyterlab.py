@@ -5,7 +5,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import psutil
-from explorers import wait_for
+from playwright.sync_api import expect
+from waiting import wait_for
 
 from ood_helpers.widgets.formats import format_percent
 
@@ -53,7 +54,8 @@ def test_widgets_kernel_and_links_in_jupyterlab(lab, lab_page):
             page.keyboard.press("ArrowLeft")
         moved(control, before)
         wait_for(lambda name=control: state()[0].get(name) == state()[1].get(name, ""))
-        assert state()[0][control] < before and second.evaluate("c => c.toDataURL()") != picture
+        assert state()[0][control] < before
+        wait_for(lambda canvas=second, old=picture: canvas.evaluate("c => c.toDataURL()") != old)
     before = state()[0]["score"]
     page.locator("[data-key=score]").first.focus()
     page.keyboard.press("ArrowDown")
@@ -63,15 +65,17 @@ def test_widgets_kernel_and_links_in_jupyterlab(lab, lab_page):
     # Python moves the picture, through another cell.
     page.evaluate("""async () => { const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
         await kernel.requestExecute({ code: "a.score = 'msp'; b.temperature = 1.0" }).done; }""")
-    wait_for(lambda: page.locator("[data-key=score]").first.input_value() == "msp")
-    wait_for(lambda: set(page.locator("label:has([data-key=temperature]) output").all_text_contents()[:2]) == {"1.000"})
+    expect(page.locator("[data-key=score]").first).to_have_value("msp")
+    temperatures = page.locator("label:has([data-key=temperature]) output")
+    for which in (0, 1):
+        expect(temperatures.nth(which)).to_have_text("1.000")
 
     # Above the budget every second image is taken; the pixels of a bar come from the kernel.
     third = page.locator(".ood-explorer").nth(2)
-    assert "One image in 2" in third.locator(".ood-note").text_content()
+    expect(third.locator(".ood-note")).to_contain_text("One image in 2")
     third.locator("figure canvas[height='8']").first.wait_for()
     threshold = third.locator("label:has([data-key=threshold]) output").text_content()
     third.locator("[data-key=temperature]").focus()
     page.keyboard.press("ArrowRight")
-    wait_for(lambda: third.locator("label:has([data-key=threshold]) output").text_content() != threshold)
+    expect(third.locator("label:has([data-key=threshold]) output")).not_to_have_text(threshold)
     wait_for(lambda: third.locator("[data-key=auroc]").text_content() == format_percent(state()[2]))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import traitlets
 from PIL import Image
+from playwright.sync_api import expect
+from waiting import wait_for
 
 from ood_helpers.config import Config
 from ood_helpers.papers.exported_runs import trained
@@ -78,7 +80,7 @@ def test_a_page_shows_the_shipped_pictures_and_says_so(visit, picker):
     for name in ("ship", "cifar100 1"):
         page.locator(f"[data-key='picture-{name}']").click()
         picker.picture = name
-        page.wait_for_function("(t) => document.querySelector('.ood-sentence').textContent === t", arg=picker.finding())
+        expect(page.locator(".ood-sentence")).to_have_text(picker.finding())
 
 
 HARNESS = """
@@ -107,16 +109,16 @@ def test_a_chosen_file_is_cropped_and_reduced_to_the_training_images_size(chromi
     buffer = io.BytesIO()
     Image.fromarray(wide).save(buffer, "PNG")
     tab.set_input_files("[data-key=file]", {"name": "x.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-    tab.wait_for_function("window.sent")
-    pixels = np.array(tab.evaluate("window.sent")).reshape(32, 32, 3)
-    assert (pixels[:, :15] == [255, 0, 0]).all() and (pixels[:, 17:] == [0, 0, 255]).all()
-    tab.evaluate("window.sent = null")
+
+    def sent(left, right):
+        pixels = np.array(tab.evaluate("window.sent ?? new Array(32 * 32 * 3).fill(-1)")).reshape(32, 32, 3)
+        return (pixels[:, :15] == left).all() and (pixels[:, 17:] == right).all()
+
+    wait_for(lambda: sent([255, 0, 0], [0, 0, 255]))
     tab.locator("[data-key=crop]").focus()
     for _ in range(8):  # half of the crop to the left
         tab.keyboard.press("ArrowLeft")
-    tab.wait_for_function("window.sent")
-    pixels = np.array(tab.evaluate("window.sent")).reshape(32, 32, 3)
-    assert (pixels[:, :15] == 0).all() and (pixels[:, 17:] == [255, 0, 0]).all()
+    wait_for(lambda: sent(0, [255, 0, 0]))
     tab.set_input_files("[data-key=file]", {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
-    tab.wait_for_function("document.querySelector('[role=status]').textContent.includes('no picture that the browser')")
+    expect(tab.locator("[role=status]")).to_contain_text("no picture that the browser")
     tab.close()

@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import replace
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
 import torch
 from javascript import evaluate, needs_node
+from playwright.sync_api import expect
+from waiting import address, open_state, settle
 
 from ood_helpers import losses, metrics, scores
 from ood_helpers.config import Config
@@ -174,7 +177,7 @@ def test_wrong_runs_are_refused_in_one_sentence(runs):
 def press(page, keys):
     for key in keys:
         page.keyboard.press(key)
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    settle(page)
 
 
 def shown(page, key):
@@ -182,8 +185,7 @@ def shown(page, key):
 
 
 def drawing_of(page):
-    page.wait_for_timeout(320)  # the address is written a quarter of a second after the last change
-    return page.evaluate("new URLSearchParams(location.hash.slice(1)).get('drawing')")
+    return parse_qs(address(page)[1:])["drawing"][0]
 
 
 def assert_same_verdicts(page, pad):
@@ -198,12 +200,12 @@ def test_a_session_by_keyboard_draws_a_7_and_reads_the_verdicts(visit, pad):
     page = visit(pad, ready="[data-key=answer-0]:not(:empty)")
     page.keyboard.press("Tab")  # the surprise
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.dataset.key") == "pad"
+    expect(page.locator("[data-key=pad]")).to_be_focused()
     press(page, ["Delete", *["ArrowLeft"] * 8, *["ArrowUp"] * 5, *SEVEN])
     pad.drawing = drawing_of(page)
     assert pad.image[0, 2:6].min() > 8 and pad.image[7, 4] > 8 and pad.image[5:, [0, 1, 2, 7]].sum() == 0
     assert_same_verdicts(page, pad)
-    page.wait_for_function("(text) => document.querySelector('[aria-live]').textContent === text", arg=pad.finding())
+    expect(page.locator("[aria-live]").first).to_have_text(pad.finding())
     press(page, ["u"])
     assert drawing_of(page) == "0" * 64
     for _ in range(5):  # the four tools and the first network
@@ -238,7 +240,7 @@ def test_starting_points_morph_eraser_and_the_gradient_change_the_drawing(visit,
     for k in (0, 7, 12):
         page.locator(f"[data-key=start-{k}]").click()
         assert drawing_of(page) == starts[k]["drawing"]
-    assert page.locator(".ood-drawn button").count() == 4  # with the one that it opened with
+    expect(page.locator(".ood-drawn button")).to_have_count(4)  # with the one that it opened with
     page.locator("[data-key=start-3]").click()
     page.locator("[data-key=target]").select_option("8")
     page.locator("[data-key=morph]").focus()
@@ -250,8 +252,7 @@ def test_starting_points_morph_eraser_and_the_gradient_change_the_drawing(visit,
     for name in pad.choices["run"]:
         pad.run, pad.drawing = name, starts[8]["drawing"]
         before = next(row for row in pad.summary if row["name"] == name)
-        page.evaluate("(hash) => { location.hash = hash; }", f"run={name.replace(' ', '+')}&drawing={pad.drawing}")
-        page.wait_for_timeout(50)
+        open_state(page, {"run": name, "drawing": pad.drawing})
         page.locator("[data-key=surer]").click()
         pad.drawing = drawing_of(page)
         assert next(row for row in pad.summary if row["name"] == name)["score"] > before["score"], name
@@ -266,7 +267,7 @@ def test_a_strip_holds_the_last_twelve_and_the_sharpest_surprise_stands_on_top(v
     assert pad.meta["opening"]["truth"] in headline.text_content()
     for k in range(13):
         page.locator(f"[data-key=start-{k}]").click()
-    assert page.locator(".ood-drawn button").count() == 12
+    expect(page.locator(".ood-drawn button")).to_have_count(12)
     page.locator(".ood-drawn button").nth(3).click()
     assert drawing_of(page) == pad.meta["starts"][9]["drawing"]
     assert page.locator(".ood-drawn button").count() == 12  # a drawing that is recalled is not another one
