@@ -25,6 +25,8 @@ hypothesis.settings.register_profile("long", **SLOW, derandomize=False, max_exam
 hypothesis.settings.load_profile("long" if os.environ.get("OOD_LONG") else "ood")
 
 
+# Folders have one each, and of modules with doctests, which these are not, only one may have a name.
+collect_ignore_glob = ["*conftest.py"]
 # fuzz.py needs atheris, which make test-long only uses where it is.
 collect_ignore = ["project/fuzz.py"]
 if importlib.util.find_spec("openood") is None:  # it is not on the package index

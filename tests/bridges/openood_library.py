@@ -6,44 +6,41 @@ MaxLogit, ASH, SCALE and ReAct (with the threshold it would set up on a GPU), an
 set-up of its other postprocessors call ``.cuda()``.
 """
 
-from types import SimpleNamespace
+import importlib.util
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from openood.evaluators.metrics import compute_all_metrics
-from openood.networks.ash_net import ASHNet
-from openood.networks.react_net import ReactNet
-from openood.networks.scale_net import ScaleNet
-from openood.postprocessors.ash_postprocessor import ASHPostprocessor
-from openood.postprocessors.base_postprocessor import BasePostprocessor
-from openood.postprocessors.ebo_postprocessor import EBOPostprocessor
-from openood.postprocessors.gen_postprocessor import GENPostprocessor
-from openood.postprocessors.maxlogit_postprocessor import MaxLogitPostprocessor
-from openood.postprocessors.react_postprocessor import ReactPostprocessor
-from openood.postprocessors.scale_postprocessor import ScalePostprocessor
 
-from ood_helpers import metrics, scores
-from ood_helpers.beyond.feature_scores import FEATURE_SCORES
-from ood_helpers.bridges import OpenOODNet, openood_postprocessor
+# Its packages are opened without their __init__ files, which import every method and libraries that none of these needs
+# (faiss, libmr, imgaug).
+(PLACE,) = importlib.util.find_spec("openood").submodule_search_locations
+for part in ("evaluators", "networks", "postprocessors", "utils"):
+    package = sys.modules.setdefault(f"openood.{part}", ModuleType(f"openood.{part}"))
+    package.__path__ = [f"{PLACE}/{part}"]
 
-MEAN, STD = [0.45], [0.22]
+from openood.evaluators.metrics import compute_all_metrics  # noqa: E402
+from openood.networks.ash_net import ASHNet  # noqa: E402
+from openood.networks.react_net import ReactNet  # noqa: E402
+from openood.networks.scale_net import ScaleNet  # noqa: E402
+from openood.postprocessors.ash_postprocessor import ASHPostprocessor  # noqa: E402
+from openood.postprocessors.base_postprocessor import BasePostprocessor  # noqa: E402
+from openood.postprocessors.ebo_postprocessor import EBOPostprocessor  # noqa: E402
+from openood.postprocessors.gen_postprocessor import GENPostprocessor  # noqa: E402
+from openood.postprocessors.maxlogit_postprocessor import MaxLogitPostprocessor  # noqa: E402
+from openood.postprocessors.react_postprocessor import ReactPostprocessor  # noqa: E402
+from openood.postprocessors.scale_postprocessor import ScalePostprocessor  # noqa: E402
+
+from ood_helpers import metrics, scores  # noqa: E402
+from ood_helpers.beyond.feature_scores import FEATURE_SCORES  # noqa: E402
+from ood_helpers.bridges import openood_postprocessor  # noqa: E402
 
 
 def config(**arguments):
     arguments = SimpleNamespace(postprocessor_args=SimpleNamespace(**arguments), postprocessor_sweep={})
     return SimpleNamespace(postprocessor=arguments)
-
-
-@pytest.fixture(scope="module")
-def net(run):
-    return OpenOODNet(run, MEAN, STD)
-
-
-@pytest.fixture(scope="module")
-def data(run):
-    """Test images as OpenOOD's preprocessor gives them: in 0..1, standardised."""
-    return (run.images("test") / 255 - MEAN[0]) / STD[0]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +60,10 @@ def test_their_postprocessors_of_logits_are_our_scores(net, data, make, name):
 
 
 @pytest.mark.parametrize("name", ["ash_b", "scale", "react"])
-def test_their_networks_around_ours_give_our_scores_of_features(run, net, data, name):
+def test_their_networks_around_ours_give_our_scores_of_features(run, net, data, standardised, name):
     images, labels = run.dataset().split("train")
     with torch.no_grad():
-        train = net((images / 255 - MEAN[0]) / STD[0], return_feature=True)[1]
+        train = net(standardised(images), return_feature=True)[1]
         features = net(data, return_feature=True)[1]
     if name == "react":
         postprocessor, wrapped = ReactPostprocessor(config(percentile=90)), ReactNet(net)

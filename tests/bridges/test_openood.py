@@ -7,19 +7,6 @@ import torch
 from ood_helpers import losses, models
 from ood_helpers.bridges import OpenOODNet
 
-MEAN, STD = [0.45], [0.22]
-
-
-@pytest.fixture(scope="module")
-def net(run):
-    return OpenOODNet(run, MEAN, STD)
-
-
-@pytest.fixture(scope="module")
-def data(run):
-    """Test images as OpenOOD's preprocessor gives them: in 0..1, standardised."""
-    return (run.images("test") / 255 - MEAN[0]) / STD[0]
-
 
 def test_standardisation_is_undone_and_the_interface_is_theirs(run, net, data):
     with torch.no_grad():
