@@ -13,17 +13,10 @@ from ..runs import Run
 from .tables import mean_auroc
 
 
-def accepted(run: Run, share: float) -> float:
-    """Share of ID test images (%) that a threshold accepts which accepts ``share`` of the validation images."""
-    values = run.scores()
-    return 100 * float((values["test"] >= metrics.threshold(values["validation"], share)).mean())
-
-
 def alarms(run: Run, ood: str, share: float) -> dict[str, float]:
-    """What a threshold that accepts 95 % of validation images rejects (%), if a ``share`` of all images are OOD."""
-    values = run.scores()
-    threshold = metrics.threshold(values["validation"], 0.95)
-    id_rejected, ood_rejected = ((values[name] < threshold).mean() for name in ("test", ood))
+    """What a detector that accepts 95 % of validation images rejects (%), if a ``share`` of all images are OOD."""
+    detector = run.detector()
+    id_rejected, ood_rejected = (1 - detector.accepts(run.logits[name]).mean() for name in ("test", ood))
     wrong, right = (1 - share) * id_rejected, share * ood_rejected
     ood_accepted = share * (1 - ood_rejected)
     return {
