@@ -1,6 +1,8 @@
 """The page of all figures."""
 
+import json
 import re
+from pathlib import Path
 
 import nbformat
 from matplotlib.figure import Figure
@@ -8,6 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from ood_helpers import figures
 from ood_helpers.course.gallery import write_gallery
+
+ROOT = Path(__file__).parents[2]
 
 
 def draw(name, data, label="norm"):
@@ -40,3 +44,15 @@ def test_every_figure_is_shown_with_its_finding_its_command_and_its_files(tmp_pa
     assert r"\[x\](http://x) \<b\>" in text  # a name is no link and no tag
     links = re.findall(r"\]\(((?:digits|cifar10)/[^)]+)\)", text)
     assert len(links) == 4 * 4 and all((page.parent / link).exists() for link in links)
+
+
+def test_every_committed_figure_is_drawn_by_its_notebook():
+    sources = {
+        path.stem: "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"])
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+    }
+    for path in sorted((ROOT / "figures").glob("*/*.json")):
+        metadata = json.loads(path.read_text())
+        if metadata.get("notebook"):
+            drawn = any(f'"{metadata["figure"]}"' in source for source in sources.values())
+            assert drawn, f"no notebook draws {path.relative_to(ROOT)} any more: remove its three files"
