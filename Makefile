@@ -19,7 +19,10 @@ CHANGED = $(shell find ood_helpers notebooks tests figures Makefile README.md en
 
 # Only this machine can reach it, and only with the token in the address; root is who one is in a container.
 # It opens the start page, which leads to notebooks that may be written in: those in course/ are in no commit.
+# JupyterLab's question about news would cover the notebook, and would ask the network.
+NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 lab: $(VENV)/installed course/made
+	@mkdir -p $(VENV)/share/jupyter/lab/settings && echo '$(NEWS)' > $(VENV)/share/jupyter/lab/settings/overrides.json
 	$(PY) -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/course/start.ipynb \
 	  $(if $(filter 0,$(shell id -u)),--allow-root)
 

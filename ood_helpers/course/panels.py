@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import plots, scores
 from ..beyond import plots as methods
 from ..drawing import styles
-from ..drawing.layout import WIDTHS, legend_below, shared_legend
+from ..drawing.layout import WIDTHS, shared_legend
 from ..runs import Run
 from . import plots as demos
 
@@ -178,7 +178,7 @@ def temperature_sweep(rows: DataFrame, chosen: float) -> Figure:
     axes[2].set_ylim(rows[["AUROC, validation outliers (%)", "AUROC, OOD sets (%)"]].min().min() - 4, 100)
     for ax in axes:
         ax.set_xticks(taus, [f"{tau:g}" for tau in taus], rotation=60)
-        legend_below(ax)
+    shared_legend(fig)
     return fig
 
 

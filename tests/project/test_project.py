@@ -274,6 +274,10 @@ def test_lab_listens_on_this_machine_only_and_keeps_its_token(folder):
     call = next(call for call in Make(folder)("lab")[1] if "jupyterlab" in call)
     assert call.startswith("-m jupyterlab --ip=127.0.0.1 ")
     assert "token" not in call and "password" not in call
+    settings = json.loads((folder / ".venv/share/jupyter/lab/settings/overrides.json").read_text())
+    assert (
+        settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+    )  # nothing is asked or fetched
 
 
 def test_tests_run_again_only_when_something_changed_or_failed(folder):
