@@ -96,6 +96,8 @@ class Detector:
 
     def set_params(self, **params: Any) -> "Detector":
         """Change arguments of the constructor; the detector must be fitted again."""
+        if unknown := sorted(params.keys() - self._params.keys()):
+            raise ValueError(f"unknown parameter {unknown[0]!r}; known: {', '.join(self._params)}")
         self.__init__(**self._params | params)  # type: ignore[misc]
         for name in (*FITTED, "id_scores_"):
             self.__dict__.pop(name, None)
@@ -130,25 +132,23 @@ class Detector:
         self._reference = self._fit_reference(train)
         logits, features, labels = self._run(X)
         labels = labels if y is None else y
-        if (self._params["temperature"] == "fit" or self._params["cost"] is not None) and (
-            labels is None or logits is None
-        ):
+        temperature, cost = self._params["temperature"], self._params["cost"]
+        if (temperature == "fit" or cost is not None) and (labels is None or logits is None):
             raise ValueError("fitting a temperature or a cost needs class labels and logits: fit(logits, labels)")
-        temperature = self._params["temperature"]
         if temperature == "fit":
             errors = (np.argmax(logits, 1) != np.asarray(labels)).any()  # without, the fit ends at its limit
             temperature = metrics.fit_temperature(logits, labels) if errors else 1.0
         self.temperature_ = float(temperature)
         self.id_scores_ = self._score(logits, features)
         self.n_samples_, self.fitted_on_ = len(self.id_scores_), name
-        if self._params["cost"] is None:
+        if cost is None:
             self.threshold_ = metrics.threshold(self.id_scores_, self._params["acceptance"], finite_sample=True)
         else:
             values, wrong = self.id_scores_, np.argmax(logits, 1) != np.asarray(labels)
             if ood is not None:
                 values = np.append(values, more := self.score_samples(ood))
                 wrong = np.append(wrong, np.ones(len(more), bool))
-            self.threshold_ = _cheapest(values, wrong, self._params["cost"])
+            self.threshold_ = _cheapest(values, wrong, cost)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -202,13 +202,14 @@ class Detector:
     def _rule(self) -> str:
         p = self._params
         score = getattr(p["score"], "__name__", p["score"])
+        if self._of_features():
+            score = f"{score} of what enters the layer {getattr(p['model'], 'layer', 'classifier')!r}"
         aim = f"accept at least {100 * p['acceptance']:g}% of new ones like them, in expectation"
         if p["cost"] is not None:
             aim = f"minimise the cost, {p['cost']:g} for a wrong answer accepted and 1 for an input rejected"
-        accepted = np.mean(self.id_scores_ >= self.threshold_)
         return (
-            f"{score} >= {self.threshold_:.6g}, temperature {self.temperature_:.4g}: fitted on {self.n_samples_} "
-            f"inputs ({self.fitted_on_})\nto {aim}; it accepts {accepted:.1%} of them."
+            f"{score} >= {self.threshold_:.6g}, temperature {self.temperature_:.4g}: fitted on "
+            f"{self.n_samples_} inputs ({self.fitted_on_})\nto {aim}; it accepts {np.mean(self.id_scores_ >= self.threshold_):.1%} of them."
         )
 
     def save(self, path: str | Path) -> None:
@@ -254,10 +255,9 @@ class Detector:
         if getattr(X, "ndim", 0) == 2 or (isinstance(X, list) and np.ndim(X) == 2):
             array = np.asarray(X.detach().cpu() if isinstance(X, torch.Tensor) else X)
             return (None, array, None) if self._of_features() else (array, None, None)
-        model = self._params["model"]
-        if model is None:
+        if self._params["model"] is None:
             raise ValueError("a detector without a model takes logits, an array of two dimensions")
-        return run_model(model, X)
+        return run_model(self._params["model"], X)
 
     def _fit_reference(self, train: Any) -> dict[str, np.ndarray]:
         if not self._of_features():

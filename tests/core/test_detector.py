@@ -99,6 +99,7 @@ def test_scores_of_features_take_the_training_set(network, score, tmp_path):
     detector.save(tmp_path / "detector.safetensors")
     loaded = Detector.load(tmp_path / "detector.safetensors", network)
     np.testing.assert_array_equal(loaded.score(validation), detector.score(validation))
+    assert loaded.report(validation).startswith(f"{score} of what enters the layer 'classifier' >= ")
     with pytest.raises(ValueError, match=f"the score {score} needs the features of a network"):
         Detector(lambda x: x.flatten(1), score)
     with pytest.raises(ValueError, match=r"needs the training set: fit\(\.\.\., train="):
@@ -137,6 +138,10 @@ def test_scikit_learns_conventions():
     assert detector.set_params(score="msp").get_params()["score"] == "msp" and not hasattr(detector, "threshold_")
     with pytest.raises(ValueError, match="not fitted"):
         copy.predict(LOGITS)
+    with pytest.raises(
+        ValueError, match="unknown parameter 'treshold'; known: model, score, temperature, acceptance, cost"
+    ):
+        detector.set_params(treshold=0.5)
 
 
 def test_the_report_names_threshold_set_convention_and_what_is_not_promised():
