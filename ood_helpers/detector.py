@@ -209,7 +209,8 @@ class Detector:
             aim = f"minimise the cost, {p['cost']:g} for a wrong answer accepted and 1 for an input rejected"
         return (
             f"{score} >= {self.threshold_:.6g}, temperature {self.temperature_:.4g}: fitted on "
-            f"{self.n_samples_} inputs ({self.fitted_on_})\nto {aim}; it accepts {np.mean(self.id_scores_ >= self.threshold_):.1%} of them."
+            f"{self.n_samples_} inputs ({self.fitted_on_})\nto {aim}; "
+            f"it accepts {np.mean(self.id_scores_ >= self.threshold_):.1%} of them."
         )
 
     def save(self, path: str | Path) -> None:
@@ -237,8 +238,7 @@ class Detector:
         try:
             record = json.loads(metadata["detector"])
             self = cls(model, **record["settings"])
-            for name in FITTED:
-                setattr(self, name, record["fitted"][name])
+            vars(self).update({name: record["fitted"][name] for name in FITTED})
             self.id_scores_ = tensors.pop("id_scores").numpy()
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not hold a detector: {error!r}") from None
