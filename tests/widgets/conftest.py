@@ -68,6 +68,26 @@ display(HBox([a, b]), c)
 """
 
 
+DRAWING = """
+import json
+from pathlib import Path
+from ood_helpers import Config, fit
+from ood_helpers.papers.exported_runs import trained
+from ood_helpers.widgets import Picker, Sketchpad
+
+pad = Sketchpad(fit(Config(epochs=1, limit=40, ood=("noise",)), progress=False))
+picker = Picker(trained("cifar10", "softmax"))
+def write_state(_):
+    state = [[w.image.tolist(), w.logits["Softmax (CE)"].tolist(), w.finding()] for w in (pad, picker)]
+    Path("drawing.tmp").write_text(json.dumps(state))
+    Path("drawing.tmp").rename("drawing.json")
+for widget in (pad, picker):
+    widget.observe(write_state)
+write_state(None)
+display(pad, picker)
+"""
+
+
 def listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -77,9 +97,10 @@ def listens(port):
 def lab(tmp_path_factory):
     """JupyterLab as make lab starts it, with an empty home and a free port: (its folder, its address and token)."""
     home = tmp_path_factory.mktemp("lab")
-    cell = nbformat.v4.new_code_cell(NOTEBOOK)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), home / "demo.ipynb")
+    for name, source in (("demo", NOTEBOOK), ("drawing", DRAWING)):
+        cells = [nbformat.v4.new_code_cell(source)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / f"{name}.ipynb")
     places = {f"JUPYTER_{name}_DIR": str(home / f"{name.lower()}") for name in ("CONFIG", "DATA", "RUNTIME")}
     paths = {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(home / "ipython"), "HOME": str(home)}
     recipe = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -119,20 +140,29 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def lab_page(chromium, lab):
-    """The page of the notebook above, run; any error in it fails the test."""
+def open_notebook(chromium, lab):
+    """Open a notebook of the lab, run it, and wait until ``ready`` is there; an error in the page fails the test."""
     _, info = lab
     page = chromium.new_page(viewport={"width": 1500, "height": 1000})
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{info['url']}lab/tree/demo.ipynb?reset&token={info['token']}")
-    page.wait_for_function(
-        "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-        timeout=60_000,
-    )
-    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
-    page.wait_for_selector(".ood-explorer >> nth=2", timeout=60_000)
-    page.wait_for_selector("dd[data-key=auroc]:not(:empty) >> nth=2")
-    yield page
+
+    def open_page(name, ready):
+        page.goto(f"{info['url']}lab/tree/{name}.ipynb?reset&token={info['token']}")
+        page.wait_for_function(
+            "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=60_000,
+        )
+        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_selector(ready, timeout=120_000)
+        return page
+
+    yield open_page
     page.close()
     assert not errors
+
+
+@pytest.fixture
+def lab_page(open_notebook):
+    """The page of the notebook with three explorers, run."""
+    return open_notebook("demo", ready="dd[data-key=auroc]:not(:empty) >> nth=2")

@@ -1,14 +1,26 @@
 """The explorers in JupyterLab itself, as make lab starts it."""
 
+import io
 import json
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import numpy as np
 import psutil
+from accessibility import AUDITED, audit
+from PIL import Image
 from playwright.sync_api import expect
 from waiting import wait_for
 
 from ood_helpers.widgets.formats import format_percent
+
+
+def audit_widgets(page):
+    """No violation in the widgets of a page, in JupyterLab's light and dark theme."""
+    for theme in ("JupyterLab Light", "JupyterLab Dark") if AUDITED else ():
+        page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+        page.locator(f"body[data-jp-theme-name='{theme}']").wait_for(state="attached")
+        assert audit(page, inside=".ood-widget") == [], theme
 
 
 def test_the_lab_asks_for_its_token_and_listens_on_the_loopback_alone(lab):
@@ -79,3 +91,63 @@ def test_widgets_kernel_and_links_in_jupyterlab(lab, lab_page):
     page.keyboard.press("ArrowRight")
     expect(third.locator("label:has([data-key=threshold]) output")).not_to_have_text(threshold)
     wait_for(lambda: third.locator("[data-key=auroc]").text_content() == format_percent(state()[2]))
+    audit_widgets(page)
+
+
+def test_a_drawing_and_a_picture_reach_python_in_jupyterlab(lab, open_notebook):
+    home, _ = lab
+    page = open_notebook("drawing", ready=".ood-picker [data-key=answer-0]:not(:empty)")
+
+    def state():
+        """[image, logits, sentence] of the sketchpad and of the picker, as Python has them."""
+        return [[np.array(a), np.array(z), text] for a, z, text in json.loads((home / "drawing.json").read_text())]
+
+    def shows(widget, k):
+        """The page says what Python does."""
+        expect(widget.locator(".ood-sentence")).to_have_text(state()[k][2])
+        expect(widget.locator("[data-key=norm-0]")).to_have_text(f"{np.linalg.norm(state()[k][1]):.1f}")
+
+    # A line by the mouse, and one by keys that JupyterLab has its own use for.
+    pad, picker = page.locator(".ood-sketchpad"), page.locator(".ood-picker")
+    canvas = pad.locator("[data-key=pad]")
+    pad.locator("[data-key=clear]").click()
+    wait_for(lambda: state()[0][0].sum() == 0)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y, cell = box["x"] + box["width"] / 2, box["y"], box["width"] / 32
+    page.mouse.move(x, y + 4 * cell)
+    page.mouse.down()
+    page.mouse.move(x, y + 28 * cell, steps=6)
+    page.mouse.up()
+    wait_for(lambda: state()[0][0][6:, 3:5].sum() > 10)
+    assert state()[0][0][1:7, 3:5].min() >= 4 and state()[0][0][:, [0, 1, 6, 7]].sum() == 0
+    shows(pad, 0)
+    expect(pad.locator("[data-key=network-0]")).to_be_checked()  # the two tables are not one group of radio buttons
+    expect(picker.locator("[data-key=network-0]")).to_be_checked()
+    canvas.press("Delete")
+    wait_for(lambda: state()[0][0].sum() == 0)
+    for key in ("Space", *["Shift+ArrowLeft"] * 3, "Space"):
+        page.keyboard.press(key)
+    wait_for(lambda: state()[0][0][1:3, 1:5].min() > 0)
+    assert state()[0][0][4:].sum() == 0
+    shows(pad, 0)
+    page.evaluate("""async () => { const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+        await kernel.requestExecute({ code: "pad.drawing = 'g' * 64" }).done; }""")
+    expect(pad.locator("[data-key=seen]")).to_have_attribute("aria-label", f"The drawing as 8 by 8 counts:{' 16' * 64}")
+
+    # A file of one's own is cropped to its middle square, which is red.
+    wide = np.zeros((64, 128, 3), np.uint8)
+    wide[:, 32:96, 0] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(wide).save(buffer, "PNG")
+    file = {"name": "red.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    picker.locator("[data-key=file]").set_input_files(file)
+    wait_for(lambda: (state()[1][0] == [255, 0, 0]).all())
+    shows(picker, 1)
+    assert "your own picture" in state()[1][2]
+    picker.locator("[data-key=crop]").press("ArrowLeft")
+    wait_for(lambda: (state()[1][0][:, 0] == 0).all())
+    picker.locator("[data-key=picture-ship]").press("Enter")
+    wait_for(lambda: "“ship”" in state()[1][2])
+    shows(picker, 1)
+    audit_widgets(page)

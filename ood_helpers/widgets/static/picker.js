@@ -193,8 +193,9 @@ export function renderPicker({ model, el }) {
 
   function drawStage(look) {
     if (!photo || stage.hidden) return;
-    const [pen] = sheet(stage);
     const { image, x, y, side } = photo;
+    stage.style.height = `${Math.min(320, (stage.clientWidth * image.height) / image.width)}px`;
+    const [pen] = sheet(stage);
     const scale = scaleOf(photo);
     pen.drawImage(image, 0, 0, image.width * scale, image.height * scale);
     for (const [strokeStyle, lineWidth] of [

@@ -7,7 +7,6 @@ import { OWN_KEYS, h } from "./view.js";
 const CERTAIN = 0.99; // a higher confidence surprises no more than this one
 const CONFIDENCES = [0.2, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999]; // ticks of a top probability's axis
 const THUMB = 18; // px, of a drawing in the histogram
-let groups = 0; // of radio buttons in the page
 
 /** What a network's logits amount to: probabilities, its score as a key of scores.js, and its verdict. */
 export function judge({ score, limit }, logits) {
@@ -62,7 +61,7 @@ function refusalWords(networks, answers) {
 
 /** A row for each network; `choose(k)` is called when one is chosen. */
 export function verdictTable({ networks, classes, scores }, choose) {
-  const group = `ood-networks-${++groups}`;
+  const group = `ood-networks-${Math.random()}`; // JupyterLab loads this module once for each widget
   const rows = networks.map(({ name, score }, k) => {
     const radio = h("input", { type: "radio", name: group, value: k, "data-key": `network-${k}`, ...OWN_KEYS });
     radio.addEventListener("change", () => choose(k));
