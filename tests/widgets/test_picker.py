@@ -75,7 +75,7 @@ def test_grey_networks_are_refused_in_one_sentence(tmp_path):
 
 def test_a_page_shows_the_shipped_pictures_and_says_so(visit, picker):
     page = visit(picker, ready="[data-key=answer-0]:not(:empty)")
-    assert "This page has no kernel" in page.locator("[role=status]").text_content()
+    assert "This page has no kernel" in page.locator("p[role=status]").text_content()
     assert not page.locator("input[type=file]").is_visible()
     for name in ("ship", "cifar100 1"):
         page.locator(f"[data-key='picture-{name}']").click()
@@ -120,5 +120,5 @@ def test_a_chosen_file_is_cropped_and_reduced_to_the_training_images_size(chromi
         tab.keyboard.press("ArrowLeft")
     wait_for(lambda: sent(0, [255, 0, 0]))
     tab.set_input_files("[data-key=file]", {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
-    expect(tab.locator("[role=status]")).to_contain_text("no picture that the browser")
+    expect(tab.locator("p[role=status]")).to_contain_text("no picture that the browser")
     tab.close()
