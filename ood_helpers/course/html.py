@@ -190,7 +190,9 @@ def with_captions(cells: Iterable[Any]) -> Iterator[Output]:
             waiting = []
         elif printed:
             yield Output(text=printed)
-        yield from (output for output in shown if output.html)
+        if tables := [output for output in shown if output.html]:
+            yield from (*waiting, *tables)  # a figure comes before the tables of later cells, as in the notebook
+            waiting = []
     yield from waiting
 
 

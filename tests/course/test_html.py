@@ -109,3 +109,9 @@ def test_imports_are_a_folded_block_of_their_own_and_other_code_is_shown():
         ("import", "Imports and settings"),
         ("x + 1\n", ""),
     ]
+
+
+def test_figures_and_tables_come_in_the_order_of_the_notebook():
+    png, table = ({"image/png": "AA=="}, {"text/html": "<table></table>"})
+    cells = [new_code_cell("x", outputs=[new_output("display_data", each)]) for each in (table, png, table, png)]
+    assert [bool(output.png) for output in html.with_captions(cells)] == [False, True, False, True]
