@@ -81,8 +81,12 @@ def export_runs(
     Raises
     ------
     ValueError
-        When runs of a complete export do not share their images.
+        When runs of a complete export do not share their images, or no run has a loss of ``networks``.
     """
+    names = dict.fromkeys(run.config.loss for run in runs)
+    for name in networks or ():
+        if name not in names:
+            raise ValueError(f"networks names {name!r}, but the runs are of {', '.join(names)}")
     folder, contents, weights, records, pictured = Path(folder), {}, {}, [], {}
     if complete and len({(run.config.data, run.config.known, run.config.fold, run.config.ood) for run in runs}) > 1:
         raise ValueError("runs that are exported with pictures must share data, known classes, fold and OOD sets")

@@ -148,6 +148,9 @@ def test_pictures_need_shared_images(runs, tmp_path):
     other = replace(runs[1], config=replace(runs[1].config, ood=("noise",)).resolved())
     with pytest.raises(ValueError, match="must share data, known classes, fold and OOD sets"):
         export_runs([runs[0], other], tmp_path, complete=True)
+    with pytest.raises(ValueError, match="networks names 'softmax,logitnorm', but the runs are of "):
+        export_runs(runs, tmp_path, complete=True, networks=["softmax,logitnorm"])
+    assert not any(tmp_path.iterdir())
 
 
 def test_trained_networks_are_found_from_the_notebooks_and_missing_ones_listed(exported, tmp_path, monkeypatch):
