@@ -1,9 +1,8 @@
 """OpenOOD's postprocessors, networks and metrics, as far as they run on a CPU, on our network.
 
-OpenOOD is not on the package index, so these tests are not collected by default. With its repository (version 1.5) at
-hand: ``PYTHONPATH=path/to/OpenOOD python -m pytest tests/bridges/openood_library.py``. Run are its MSP, EBO, GEN,
-MaxLogit, ASH, SCALE and ReAct (with the threshold it would set up on a GPU), and its metrics. Its evaluator and the
-set-up of its other postprocessors call ``.cuda()``.
+OpenOOD is not on the package index, so these tests are collected only where its repository (version 1.5) is on the
+path; ``tests/README.md`` has the command. Run are its MSP, EBO, GEN, MaxLogit, ASH, SCALE and ReAct (with the threshold
+it would set up on a GPU), and its metrics. Its evaluator and the set-up of its other postprocessors call ``.cuda()``.
 """
 
 import importlib.util
