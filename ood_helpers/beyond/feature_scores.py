@@ -77,11 +77,17 @@ def scale(train: Tensor, labels: Tensor, head: nn.Module, x: Tensor, percentile:
 
     .. math:: \log\sum_c e^{z_c}, \qquad z = W f e^{s_1 / s_2} + b
 
-    where s_1 is the sum of an image's activations and s_2 that of those above its ``percentile``.
+    where s_1 is the sum of an image's activations and s_2 that of those above its ``percentile``. The formula is for
+    networks with ReLU: a negative activation, as GELU gives, is 0 in the sums, which could be near 0 otherwise.
     """
     w, b = linear_layer(head)
-    ratio = x.sum(1) / _kept(x, percentile).sum(1)
-    return ((x * ratio.exp()[:, None]) @ w.T + b).logsumexp(1)
+    return ((x * _stretch(x, _kept(x, percentile))) @ w.T + b).logsumexp(1)
+
+
+def _stretch(x: Tensor, kept: Tensor) -> Tensor:
+    """exp(s_1 / s_2) of each row (N, 1)."""
+    s1, s2 = (values.clamp_min(0).sum(1, keepdim=True) for values in (x, kept))
+    return (s1 / s2.where(s2 > 0, 1)).exp()
 
 
 @_score_of_features
@@ -89,9 +95,8 @@ def ash_s(train: Tensor, labels: Tensor, head: nn.Module, x: Tensor, percentile:
     """ASH-S: as SCALE, but activations below the percentile become 0 (Djurisic et al., ICLR 2023, arXiv:2209.09858)."""
     w, b = linear_layer(head)
     kept = _kept(x, percentile)
-    ratio = x.sum(1) / kept.sum(1)
     pruned = torch.zeros_like(x).scatter_(1, x.topk(kept.shape[1]).indices, kept)
-    return ((pruned * ratio.exp()[:, None]) @ w.T + b).logsumexp(1)
+    return ((pruned * _stretch(x, kept)) @ w.T + b).logsumexp(1)
 
 
 @_score_of_features

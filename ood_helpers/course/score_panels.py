@@ -12,16 +12,14 @@ from .. import metrics, plots
 from ..drawing.layout import WIDTHS, shared_legend
 from ..runs import Run
 from .panels import Sets
-from .tables import by_score
 
 
-def score_heatmap(trained: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
-    """Draw the mean AUROC of every loss with every score of logits, one table per ``{title: {loss: runs}}``."""
-    heights = [len(groups) for groups in trained.values()]
+def score_heatmap(tables: Mapping[str, DataFrame]) -> Figure:
+    """Draw tables of mean AUROC, ``{title: a row per loss and a column per score}``, one below the other."""
+    heights = [len(table) for table in tables.values()]
     size = (WIDTHS["page"], 1.6 + 0.36 * sum(heights))
-    fig, axes = plt.subplots(len(trained), 1, figsize=size, height_ratios=heights, sharex=True, squeeze=False)
-    for ax, (title, groups) in zip(axes[:, 0], trained.items()):
-        table = by_score(groups)
+    fig, axes = plt.subplots(len(tables), 1, figsize=size, height_ratios=heights, sharex=True, squeeze=False)
+    for ax, (title, table) in zip(axes[:, 0], tables.items()):
         plots.heatmap(ax, table.to_numpy(), table.index, table.columns, "mean AUROC (%)").set_title(title, loc="left")
     return fig
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .. import losses
+from ..beyond.tables import aurocs_by_set
 from ..data import synthetic
 from ..engine.device import processor
 from ..engine.files import atomic_write
@@ -66,8 +67,8 @@ def export_runs(
     rows : int, optional
         At most so many evenly spaced images of every set but "test", whose images are all exported. By default all.
     complete : bool
-        Whether to add a README and what needs the images: pictures, and of the first run of each loss the network and
-        the snapshots. The runs must then share data and OOD sets.
+        Whether to add a README and what needs the images: pictures, AUROC by every score, and of the first run of each
+        loss the network and the snapshots. The runs must then share data and OOD sets.
     networks : list of str, optional
         The losses whose network is added to a complete export; by default all.
     **facts
@@ -103,6 +104,8 @@ def export_runs(
         record = {"stem": stem, "config": asdict(run.config), "classes": run.classes, "shape": run.shape}
         record |= {"sizes": {name: len(z) for name, z in run.logits.items()}, "accuracy": run.accuracy}
         record |= {"history": _rounded(run.history), "torch": _torch_version(run)}
+        if complete:
+            record["aurocs"] = _rounded(run.aurocs if hasattr(run, "aurocs") else aurocs_by_set(run))
         if first and (networks is None or run.config.loss in networks):
             tensors, record["weights"] = _weights(run)
             weights[f"{stem}.safetensors"] = tensors

@@ -56,6 +56,11 @@ class ExportedRun(Run):
         drawn = {name: len(self.logits[name]) for name in self.logits if name in synthetic.FAR}
         return drawn | {name: count for name, (_, count) in self.pictures.items()}
 
+    @property
+    def aurocs(self) -> dict[str, dict[str, float]]:
+        """AUROC in percent by score and OOD set, as ``beyond.tables`` measured it at a complete export, or empty."""
+        return self.record.get("aurocs", {})
+
     def rows(self, name: str) -> np.ndarray:
         """Positions (N,) of the rows of ``logits[name]`` in the complete set: evenly spaced."""
         return evenly_spaced(len(self.logits[name]), self.record["sizes"][name])

@@ -1,5 +1,7 @@
 """Every loss with every score: what is measured, what is left out, and what counts as clearly better."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,24 @@ def test_every_score_that_applies_is_measured(run):
     norms = {name: np.linalg.norm(f.astype(np.float64), axis=1) for name, f in run.features.items()}
     by_hand = np.mean([metrics.detection(norms["test"], norms[ood])["auroc"] for ood in ("near", "noise")])
     assert frame["feature_norm"].item() == pytest.approx(100 * by_hand)
+    newer = tables.by_newer_score({"one": [run], "again": [run]})
+    assert newer.index.tolist() == [run.label] * 2 and newer.loc[run.label, "gen"].tolist() == [frame["gen"].item()] * 2
+    assert newer["react"].isna().all() != linear and set(newer) & set(scores.SCORES) == {"energy"}
+
+
+def test_of_large_sets_every_kth_image_is_scored(run, monkeypatch):
+    every = tables.all_scores(run)["energy"]["noise"]
+    monkeypatch.setattr(tables, "MOST", len(every) // 3)
+    np.testing.assert_array_equal(tables.all_scores(run)["energy"]["noise"], every[::3])
+
+
+def test_a_run_that_was_exported_without_its_aurocs_is_left_out():
+    def exported(aurocs, seed):
+        return SimpleNamespace(label="Softmax (CE)", config=Config(seed=seed), aurocs=aurocs)
+
+    runs = [exported({"gen": {"near": 80.0, "far": 90.0}}, 0), exported({}, 1)]
+    assert tables.aurocs({"softmax": runs})["gen"].tolist() == [85.0]
+    assert tables.by_newer_score({"softmax": runs[1:]}).empty
 
 
 def test_a_difference_is_clear_where_its_interval_excludes_zero():

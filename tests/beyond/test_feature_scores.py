@@ -239,3 +239,16 @@ def test_scores_equal_those_of_pytorch_ood(double):
     ]
     for ours, other in pairs:
         np.testing.assert_allclose(ours, -other, rtol=1e-5, atol=1e-5)
+
+
+def test_negative_activations_count_as_nothing_in_the_sums_that_stretch():
+    f = X.copy()
+    f[:, 0] = -0.17  # GELU's least; with all others 0, the sums would be negative or near 0
+    f[0, 1:], f[1] = 0, -0.1
+    for name in ("scale", "ash_s"):
+        values = FEATURE_SCORES[name](TRAIN, LABELS, HEAD, f)
+        assert np.isfinite(values).all()
+    positive = np.maximum(f, 0)
+    ratio = [math.exp(sum(row) / (math.fsum(sorted(row)[-WIDTH + round(0.65 * WIDTH) :]) or 1)) for row in positive]
+    expected = [energy(row * r) for row, r in zip(f, ratio)]
+    np.testing.assert_allclose(FEATURE_SCORES["scale"](TRAIN, LABELS, HEAD, f), expected, rtol=1e-9)

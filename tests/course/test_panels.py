@@ -70,7 +70,7 @@ def test_the_push_falls_with_the_norm():
 
 def test_scores_thresholds_and_calibration(trained):
     run = trained["softmax"][0]
-    assert "largest logit" in texts(score_panels.score_heatmap({"digits": trained}))
+    assert "largest logit" in texts(score_panels.score_heatmap({"digits": tables.by_score(trained)}))
     assert len(score_panels.roc_curves({loss: g[0] for loss, g in trained.items()}, ("near",)).axes) == 1
     fpr95 = [100 * run.detection("msp", positive)["near"]["fpr95"] for positive in ("id", "ood")]
     shown = texts(score_panels.conventions(run, "near"))

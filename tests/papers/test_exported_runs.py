@@ -11,6 +11,7 @@ import torch
 
 import ood_helpers
 from ood_helpers import training
+from ood_helpers.beyond import tables
 from ood_helpers.config import Config
 from ood_helpers.engine.history import outputs
 from ood_helpers.papers import export_runs, load_exported_runs, trained
@@ -58,7 +59,7 @@ def test_exported_runs_give_the_same_results_without_weights_and_paths(runs, tmp
             assert same.detection()[name]["auroc"] == pytest.approx(values["auroc"], abs=0.01)
         assert same.labels["test"].dtype == np.int64 and same.logits["near"].shape == run.logits["near"].shape
         np.testing.assert_allclose(same.history["loss"][1:], run.history["loss"][1:], rtol=1e-4)
-        assert same.torch
+        assert same.torch and same.aurocs == {}
         with pytest.raises(ValueError, match=r"there are no pictures of 'test' in .*; sets with pictures: noise$"):
             same.images("test")
     names = {path.name for path in (tmp_path / "exported").iterdir()}
@@ -98,6 +99,11 @@ def test_a_complete_export_has_pictures_network_and_snapshots(runs, exported):
         assert abs((logits.argmax(1) == own.labels["test"]).mean() - original.accuracy) <= 1 / 64
         assert own.features["test"].shape == (30, 64)
     assert not second.snapshots and "weights" not in second.record
+    for own, original in zip((run, second, other), runs):  # also without a network
+        expected = tables.aurocs_by_set(original)
+        assert own.aurocs.keys() == expected.keys()
+        for score, by_set in expected.items():
+            assert own.aurocs[score] == pytest.approx(by_set, rel=1e-4)
     with pytest.raises(ValueError, match=r"softmax-seed1 has no network in .*: softmax-seed0, dismax_fpr-seed0$"):
         second.load_model()
 
