@@ -219,6 +219,10 @@ def test_a_session_by_keyboard_draws_a_7_and_reads_the_verdicts(visit, pad):
 def test_a_finger_draws_on_a_phone(visit, pad):
     page = visit(pad, ready="[data-key=answer-0]:not(:empty)", viewport={"width": 390, "height": 844}, has_touch=True)
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    cut = page.locator(".ood-network span").evaluate_all(
+        "all => all.filter((s) => s.scrollWidth > s.clientWidth).length"
+    )
+    assert cut == 0  # LogitNorm (τ 0.3)
     page.locator("[data-key=clear]").tap()
     box = page.locator("[data-key=pad]").bounding_box()
     assert box["y"] + box["height"] < 844  # the pad is in the first screen
