@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from .engine import kernels
-from .engine.detection import bootstrap, measure
+from .engine.detection import bootstrap, interval_ends, measure
 
 Array = ArrayLike | torch.Tensor
 POSITIVES = ("id", "ood")
@@ -110,14 +110,12 @@ def detection(
     _check_positive_class(positive)
     if aupr not in ("average_precision", "trapezoid"):
         raise ValueError(f"unknown aupr {aupr!r}; known: average_precision, trapezoid")
-    if interval is not None and not 0 < interval < 1:
-        raise ValueError(f"interval must be between 0 and 1, such as 0.95, got {interval}")
+    ends = None if interval is None else interval_ends(interval)
     id_scores, ood_scores = check_scores(id_scores, "ID"), check_scores(ood_scores, "OOD")
     points, trapezoid = kernels.operating_points(id_scores, ood_scores), aupr == "trapezoid"
     result = _of_positive_class(measure(points, len(id_scores), len(ood_scores), trapezoid), positive)
-    if interval is not None:
+    if ends is not None:
         resamples = [_of_positive_class(one, positive) for one in bootstrap(id_scores, ood_scores, trapezoid)]
-        ends = [0.5 - interval / 2, 0.5 + interval / 2]
         result["interval"] = {
             name: tuple(np.quantile([one[name] for one in resamples], ends).tolist())
             for name in result

@@ -47,6 +47,13 @@ def _precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     return np.where(accepted > 0, true / np.maximum(accepted, 1), 1.0)
 
 
+def interval_ends(level: float) -> tuple[float, float]:
+    """The quantiles between which the middle ``level`` of resamples lies; ValueError if it is not in 0..1."""
+    if not 0 < level < 1:
+        raise ValueError(f"interval must be between 0 and 1, such as 0.95, got {level}")
+    return 0.5 - level / 2, 0.5 + level / 2
+
+
 def bootstrap(id_scores: np.ndarray, ood_scores: np.ndarray, trapezoid: bool = False) -> list[dict[str, Any]]:
     """:func:`measure` of ``RESAMPLES`` resamples of ID and OOD scores, each drawn with replacement; always the same.
 

@@ -94,6 +94,19 @@ def test_bad_input_gets_one_sentence(scores, correct, sentence):
         risk_coverage(scores, correct)
 
 
+@pytest.mark.parametrize("distinct", [200, 5])
+def test_intervals_of_risk_and_coverage_are_those_of_resampled_images(distinct):
+    rng = np.random.default_rng(1)
+    scores, correct = rng.integers(0, distinct, 60) / distinct, rng.random(60) < 0.8
+    found = risk_coverage(scores, correct, interval=0.9)["interval"]
+    resampled = [risk_coverage(scores[i], correct[i]) for i in (rng.integers(0, 60, 60) for _ in range(1000))]
+    for name in ("aurc", "augrc"):
+        expected = np.quantile([one[name] for one in resampled], [0.05, 0.95])
+        np.testing.assert_allclose(found[name], expected, rtol=0.1, atol=0.005)
+    with pytest.raises(ValueError, match=r"interval must be between 0 and 1, such as 0\.95, got 95"):
+        risk_coverage(scores, correct, interval=95)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return fit(Config(epochs=3, ood=("near",)), tmp_path_factory.mktemp("runs"), "cpu", progress=False)
