@@ -230,6 +230,18 @@ def test_a_linked_score_takes_no_threshold_along(visit):
     assert line.text_content() == f"{b.summary['threshold']:.3f}".replace("-", "−")
 
 
+def test_a_long_name_of_a_set_keeps_the_table_inside_its_explorer(visit):
+    explorers = [make_explorer(seed, names=("imagenet_resized_and_cropped", "far")) for seed in (0, 1)]
+    page = visit(*explorers)
+    page.set_viewport_size({"width": 1118, "height": 900})
+    settle(page)
+    over = page.locator(".ood-explorer").evaluate_all(
+        """all => all.map((each) => each.querySelector(".ood-table table").getBoundingClientRect().right
+        - each.getBoundingClientRect().right)"""
+    )
+    assert len(over) == 2 and max(over) <= 1
+
+
 def test_a_long_name_has_room_in_its_box(visit):
     explorer = make_explorer(names=("near", "patches of photographs, in grey and very far away from any digit"))
     page = visit(explorer)
