@@ -21,7 +21,7 @@ from playwright.sync_api import expect
 from waiting import address, settle, wait_for
 
 from ood_helpers import Config, fit, papers
-from ood_helpers.course import front, notebooks
+from ood_helpers.course import explorers, front, notebooks
 from ood_helpers.course import site as course
 from ood_helpers.widgets import NormExplorer, Playground, ScoreExplorer, Sketchpad, link
 
@@ -40,7 +40,7 @@ def built(tmp_path_factory):
 
     def pair(names):
         both = scores(names), scores(names)
-        link(*both, *course.SHARED)
+        link(*both, *explorers.SHARED)
         return both
 
     digits, photographs = ("near", "letters", "patches", "noise"), papers.shipped("cifar10")["softmax"][0].config.ood
@@ -204,7 +204,7 @@ RUNS = ["Softmax (CE), seed 0", "IsoMax", "MELN, T > 0"]
     ],
 )
 def test_an_address_opens_a_page_in_a_saved_state(states, fragment):
-    assert course.address([{"state": state} for state in states], RUNS) == fragment
+    assert explorers.address([{"state": state} for state in states], RUNS) == fragment
 
 
 def test_a_saved_explorer_opens_on_the_page_that_has_its_data():
@@ -220,7 +220,7 @@ def test_a_saved_explorer_opens_on_the_page_that_has_its_data():
     }
 
     def page(*widgets):
-        return course.page_for([widget.saved_state() for widget in widgets], live)
+        return explorers.page_for([widget.saved_state() for widget in widgets], live)
 
     assert page(scores("noise", "near")) == page(scores("noise")) == "digits"
     assert page(scores(*photographs, ood="noise")) == "photographs"  # the set that is shown is in both
@@ -228,7 +228,7 @@ def test_a_saved_explorer_opens_on_the_page_that_has_its_data():
     assert page(NormExplorer()) == "norm"
     assert page(scores("strange")) is None and page(scores(*photographs), scores(*photographs)) is None
     old = {"page": "scores", "state": {"ood": "noise"}, "steps": [{"state": {"ood": "svhn"}}]}  # without "sets"
-    assert course.page_for([old], live) == "photographs"
+    assert explorers.page_for([old], live) == "photographs"
 
 
 CELLS = (
