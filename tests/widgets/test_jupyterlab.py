@@ -103,9 +103,10 @@ def test_a_drawing_and_a_picture_reach_python_in_jupyterlab(lab, open_notebook):
         return [[np.array(a), np.array(z), text] for a, z, text in json.loads((home / "drawing.json").read_text())]
 
     def shows(widget, k):
-        """The page says what Python does."""
-        expect(widget.locator(".ood-sentence")).to_have_text(state()[k][2])
-        expect(widget.locator("[data-key=norm-0]")).to_have_text(f"{np.linalg.norm(state()[k][1]):.1f}")
+        """The page says what Python does, once both have the last change."""
+        norm, sentence = widget.locator("[data-key=norm-0]"), widget.locator(".ood-sentence")
+        wait_for(lambda: sentence.text_content() == state()[k][2])
+        wait_for(lambda: norm.text_content() == f"{np.linalg.norm(state()[k][1]):.1f}")
 
     # A line by the mouse, and one by keys that JupyterLab has its own use for.
     pad, picker = page.locator(".ood-sketchpad"), page.locator(".ood-picker")
