@@ -8,6 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ood_helpers import Config, data, fit
+from ood_helpers.losses import RECIPES
 
 IMAGES = torch.randint(256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(60) % 3
@@ -57,6 +58,14 @@ def test_a_set_trains_and_its_run_is_used_again(tmp_path, monkeypatch):
     assert torch.equal(run.images("test"), run.dataset().split("test")[0])
     data.from_torch((IMAGES.flip(3), LABELS), name="mine")
     assert fit(config, tmp_path, "cpu", progress=False).path == run.path
+
+
+@pytest.mark.parametrize("loss", RECIPES)
+def test_every_loss_trains_on_it(loss, tmp_path, monkeypatch):
+    monkeypatch.setenv("OOD_DATA", str(tmp_path))
+    config = Config(data=data.from_torch((IMAGES, LABELS), name="mine"), loss=loss, epochs=1, ood=("noise",))
+    run = fit(config, tmp_path, "cpu", progress=False)
+    assert run.logits["test"].shape == (12, 3) and np.isfinite(run.logits["test"]).all()
 
 
 def test_a_missing_or_changed_file_is_one_sentence(tmp_path):
