@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields, replace
@@ -206,6 +207,8 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         isinstance(value, bool) and kind is not bool
     ):
         raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}")
+    elif kind is float and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
     return value
 
 

@@ -139,6 +139,13 @@ def test_the_small_network_is_chosen_by_the_size_of_the_images():
     assert Config("folder:images").resolved().model == "cnn_auto"
 
 
+@pytest.mark.parametrize("name", ["lr", "head_lr", "norm_bias_lr", "weight_decay"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_rates_are_finite(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be a finite number, not {value}"):
+        Config(**{name: value})
+
+
 @pytest.mark.parametrize("warmup", [-0.1, 1.0])
 def test_a_warmup_is_a_share_of_the_training(warmup):
     with pytest.raises(ValueError, match="warmup must be a share of the training"):
