@@ -170,10 +170,10 @@ def temperature_sweep(rows: DataFrame, chosen: float) -> Figure:
     taus = list(rows.index)
     demos.sweep(axes[0], taus, rows["training loss"], bound=rows["lower bound"].to_numpy(), chosen=chosen)
     demos.sweep(axes[1], taus, rows["norm, ID"], ylabel="median norm of the logits, ID")
-    axes[1].plot(taus, 1 / np.array(taus), color="gray", linestyle="--", label="1 / tau")
+    axes[1].plot(taus, 1 / np.array(taus), color="gray", linestyle="--", label="1 / τ")
     axes[1].set(yscale="log", ylim=(0.9, 1.5 * rows["norm, ID"].max()))
     demos.sweep(axes[2], taus, rows["AUROC, validation outliers (%)"], ylabel="AUROC (%)")
-    axes[2].lines[-1].set_label("validation outliers")
+    axes[2].lines[-1].set(label="validation outliers", color="black", linestyle="-", marker="o")
     axes[2].plot(taus, rows["AUROC, OOD sets (%)"], "k:^", label="OOD test sets; not used")
     axes[2].set_ylim(rows[["AUROC, validation outliers (%)", "AUROC, OOD sets (%)"]].min().min() - 4, 100)
     for ax in axes:
