@@ -207,7 +207,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         isinstance(value, bool) and kind is not bool
     ):
         raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}")
-    elif kind is float and not math.isfinite(value):
+    elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}")
     return value
 
