@@ -41,7 +41,7 @@ try {
   await page.goto(`${site}/index.html`);
   const pad = await until(async () => page.frames().find((frame) => frame.url().includes("sketchpad.html")));
   const sentence = () => textOf(pad, ".ood-sentence");
-  seen.opened = await until(sentence);
+  seen.opened = await until(sentence, (text) => text.includes("the drawing")); // at first the pad is empty
   await pad.evaluate(() => document.querySelector("[data-key=clear]").click());
   seen.cleared = await until(sentence, (text) => text.includes("the empty pad"));
   const [frameBox, box] = [
