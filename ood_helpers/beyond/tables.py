@@ -47,7 +47,12 @@ def all_scores(run: Run) -> dict[str, dict[str, np.ndarray]]:
 
 
 def aurocs_by_set(run: Run) -> dict[str, dict[str, float]]:
-    """AUROC in percent, ``{score: {OOD set: value}}``, by :func:`all_scores`."""
+    """AUROC in percent, ``{score: {OOD set: value}}``, by :func:`all_scores`.
+
+    Exported runs have no features: theirs were measured when they were exported, and are empty where they were not.
+    """
+    if hasattr(run, "aurocs"):
+        return run.aurocs
     return {
         score: {ood: 100 * metrics.detection(sets["test"], sets[ood])["auroc"] for ood in run.config.ood}
         for score, sets in all_scores(run).items()
@@ -66,8 +71,7 @@ def aurocs(trained: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     rows = {}
     for name, group in trained.items():
         for run in group:
-            values = run.aurocs if hasattr(run, "aurocs") else aurocs_by_set(run)
-            if values:
+            if values := aurocs_by_set(run):
                 rows[name, run.config.seed] = {score: mean(by_set.values()) for score, by_set in values.items()}
     index = pd.MultiIndex.from_tuples(list(rows), names=["loss", "seed"])
     frame = pd.DataFrame(list(rows.values()), index=index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -82,10 +82,10 @@ def picture(book: Book) -> str:
     """The first figure of a notebook as a small WebP in base64, or the empty string."""
     from PIL import Image
 
-    found = next((o for cell in book.cells if cell.cell_type == "code" for o in outputs(cell) if o.png), None)
-    if found is None:
+    first = next((o for cell in book.cells if cell.cell_type == "code" for o in outputs(cell) if o.png), None)
+    if first is None:
         return ""
-    image = Image.open(io.BytesIO(base64.b64decode(found.png))).convert("RGB")
+    image = Image.open(io.BytesIO(base64.b64decode(first.png))).convert("RGB")
     image.thumbnail((PICTURE, 2 * PICTURE))
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=75)
@@ -105,9 +105,9 @@ def front(all_books: list[Book], titles: dict[str, str], runs: dict[str, str]) -
         {loss: name of its network on the sketchpad's page}, for the steps that choose one.
     """
     steps = [
-        Step(s.title, s.task, s.page, {k: runs.get(v, v) for k, v in s.state.items()}, s.look)
-        for s in PATH
-        if s.page in titles
+        replace(step, state={name: runs.get(value, value) for name, value in step.state.items()})
+        for step in PATH
+        if step.page in titles
     ]
     pictures = {book.stem: picture(book) for book in all_books}
     body = template("front.html.j2").front(TITLE, steps, all_books, pictures, titles)

@@ -105,7 +105,7 @@ def export_runs(
         record |= {"sizes": {name: len(z) for name, z in run.logits.items()}, "accuracy": run.accuracy}
         record |= {"history": _rounded(run.history), "torch": _torch_version(run)}
         if complete:
-            record["aurocs"] = _rounded(run.aurocs if hasattr(run, "aurocs") else aurocs_by_set(run))
+            record["aurocs"] = _rounded(aurocs_by_set(run))
         if first and (networks is None or run.config.loss in networks):
             tensors, record["weights"] = _weights(run)
             weights[f"{stem}.safetensors"] = tensors

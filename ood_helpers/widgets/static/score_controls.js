@@ -49,6 +49,14 @@ export function scoreControls({ meta, state, scale: { keyAt, shareAt, scoreAt },
     ),
     log_scale: toggle("Log scale", (on) => state.set({ log_scale: on }), "log_scale"),
   };
+  /** A slider for an argument of a score: another value is another score, with another threshold and other bars. */
+  const ofScore = (key, label, scale) =>
+    slider(label, {
+      text: formatScore,
+      ...scale,
+      input: (value) => state.set({ [key]: value, threshold: null, bin: null }),
+      key,
+    });
   const sliders = {
     threshold: slider("Threshold", {
       steps: STEPS,
@@ -70,26 +78,14 @@ export function scoreControls({ meta, state, scale: { keyAt, shareAt, scoreAt },
       input: (temperature) => state.set({ temperature, bin: null }),
       key: "temperature",
     }),
-    gamma: slider("Exponent γ", {
-      ...logarithmic(0.01, 10, 300),
-      text: formatScore,
-      input: (gamma) => state.set({ gamma, threshold: null, bin: null }),
-      key: "gamma",
-    }),
-    top: slider("Largest M classes", {
+    gamma: ofScore("gamma", "Exponent γ", logarithmic(0.01, 10, 300)),
+    top: ofScore("top", "Largest M classes", {
       steps: meta.classes.length - 1,
       of: (position) => position + 1,
       at: (v) => v - 1,
       text: (v) => (v < meta.classes.length ? String(v) : "all"),
-      input: (top) => state.set({ top, threshold: null, bin: null }),
-      key: "top",
     }),
-    p: slider("Norm p", {
-      ...logarithmic(0.1, 100, 300),
-      text: formatScore,
-      input: (p) => state.set({ p, threshold: null, bin: null }),
-      key: "p",
-    }),
+    p: ofScore("p", "Norm p", logarithmic(0.1, 100, 300)),
     epoch: slider("Epoch", {
       steps: 1,
       of: (p) => epochsOf(state.get())[p],
