@@ -34,7 +34,8 @@ class _DatasetEntry(NamedTuple):
     ood: tuple[str, ...] = synthetic.FAR  # the OOD sets that it is compared with by default
     n_classes: float = float("inf")  # where it is known without loading
     known: int = 0  # number of classes used by default, the others being near OOD; 0: all
-    parts: tuple[int, int, int] = (3, 1, 1)  # train : validation : test, of a set without splits of its own
+    # Train : validation : test; where a set has a test split of its own, a tenth validates unless test is 0 here.
+    parts: tuple[int, int, int] = (3, 1, 1)
 
 
 class _Digits:
@@ -61,8 +62,16 @@ _FAR = ("svhn", "textures", "noise")
 SETS = {
     # Many test images: of six classes 507, so that a rate changes in steps of 0.2 points.
     "digits": _DatasetEntry(_Digits, n_classes=10, known=6, parts=(6, 2, 7)),
-    "cifar10": _DatasetEntry(Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)), ("cifar100", *_FAR), 10),
-    "cifar100": _DatasetEntry(Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR), 100),
+    "cifar10": _DatasetEntry(
+        # 2,000 images validate: the published networks are trained on all 50,000.
+        Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)),
+        ("cifar100", *_FAR),
+        10,
+        parts=(24, 1, 0),
+    ),
+    "cifar100": _DatasetEntry(
+        Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR), 100, parts=(24, 1, 0)
+    ),
     "svhn": _DatasetEntry(
         Torchvision("SVHN", ("train_32x32.mat", "test_32x32.mat"), "split", ("train", "test")),
         ("cifar10", "textures", "noise"),
@@ -118,9 +127,9 @@ def _read(name, root, size, ood=False):
 def load(name: str, root: str | Path | None = None, known: int | None = None, size: int | None = None) -> ImageSet:
     """Load an ID set with fixed, stratified train, validation and test splits.
 
-    A set with its own test split keeps it, and a tenth of its training split becomes the validation split. Other sets
-    are split 60/20/20, the digits 40/13/47. The most recent sets stay in memory (2 GiB in total at most), so that
-    loading one again is fast. Conversions of size and channels are logged at level INFO.
+    A set with its own test split keeps it, and a tenth of its training split becomes the validation split, of CIFAR's a
+    twenty-fifth. Other sets are split 60/20/20, the digits 40/13/47. The most recent sets stay in memory (2 GiB in
+    total at most), so that loading one again is fast. Conversions of size and channels are logged at level INFO.
 
     Parameters
     ----------
@@ -216,10 +225,10 @@ def ood_names(name: str, known: int | None = None) -> tuple[str, ...]:
 
 
 def split_parts(name: str) -> tuple[int, int, int]:
-    """Relative sizes of the train, validation and test split of a set without splits of its own.
+    """Relative sizes of the train, validation and test split; the last is 0 where only train and validation are split.
 
-    >>> split_parts("digits"), split_parts("folder:images")
-    ((6, 2, 7), (3, 1, 1))
+    >>> split_parts("digits"), split_parts("folder:images"), split_parts("cifar10")
+    ((6, 2, 7), (3, 1, 1), (24, 1, 0))
     """
     return SETS.get(name, _DatasetEntry(None)).parts
 
@@ -276,9 +285,9 @@ def _split(name, labels, classes, n_train):
             f"{name}: class {classes[counts.argmin()]!r} has {counts.min()} usable images, "
             f"at least {needed} are needed to train and validate with"
         )
-    if n_train:
-        return _hold_out(labels, everything[:n_train], 10) | {"test": everything[n_train:]}
     _, n_validation, n_test = parts = split_parts(name)
+    if n_train:
+        return _hold_out(labels, everything[:n_train], 10 if n_test else sum(parts)) | {"test": everything[n_train:]}
     fold = stratified_folds(labels, sum(parts))
     return {
         "train": everything[fold >= n_test + n_validation],

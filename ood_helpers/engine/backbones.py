@@ -144,6 +144,9 @@ class PooledGroup(nn.Module):
         self.conv1, self.conv2 = conv3x3(inputs, outputs), conv3x3(outputs, outputs)
         # A short training leaves little time for running statistics to settle, hence the large momentum.
         self.norm1, self.norm2 = (nn.BatchNorm2d(outputs, momentum=0.4) for _ in range(2))
+        # Weight decay would shrink the norms' weights until GELU is almost linear; they stay at 1, as in airbench94.
+        for norm in (self.norm1, self.norm2):
+            norm.weight.requires_grad_(False)
         nn.init.dirac_(self.conv1.weight.data[:inputs])
         nn.init.dirac_(self.conv2.weight.data)
 

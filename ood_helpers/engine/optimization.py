@@ -14,11 +14,11 @@ def parameter_groups(network: nn.Module, criterion: nn.Module, config: ResolvedC
     separate, in_network = {id(p) for p in head + biases}, {id(p) for p in network_parameters}
     own = [p for p in criterion.parameters() if id(p) not in in_network]  # a criterion may hold the network's head
     groups: list[dict] = [{"params": [p for p in network_parameters if id(p) not in separate]}]
-    if head:
-        groups.append({"params": head, "lr": config.head_lr})
-    if config.norm_bias_lr:  # their decay keeps the product of rate and decay
-        decay = config.weight_decay * config.lr / config.norm_bias_lr
-        groups.append({"params": biases, "lr": config.norm_bias_lr, "weight_decay": decay})
+    # Groups with rates of their own keep the product of rate and decay.
+    for parameters, lr in ((head, config.head_lr), (biases, config.norm_bias_lr)):
+        if lr:
+            decay = config.weight_decay * config.lr / lr
+            groups.append({"params": parameters, "lr": lr, "weight_decay": decay})
     if own:
         groups.append({"params": own, "lr": config.recipe.loss_lr, "weight_decay": 0.0})
     return groups

@@ -37,8 +37,8 @@ OPTIONS: dict[str, tuple[Any, str]] = {
         "temperature=0.3 for logitnorm, positive_temperature=true for meln, entropic_scale=7 for "
         "isomax, isomaxplus and dismax; an unknown name lists the loss's options",
     ),
-    "head_lr": (float, "learning rate of the classifier (default: that of the network)"),
-    "norm_bias_lr": (float, "learning rate of the batch norms' biases (default: that of the network; 3.2 for cifar10)"),
+    "head_lr": (float, "learning rate of the classifier (default: the network's; 0.05 for cifar10)"),
+    "norm_bias_lr": (float, "learning rate of the batch norms' biases (default: the network's; 12.8 for cifar10)"),
     "ema_decay": (
         float,
         "of the average of the weights that is evaluated and saved (default: no average; 0.99 for cifar10)",

@@ -196,6 +196,14 @@ def test_airbenchs_convolutions_start_as_the_identity():
     torch.testing.assert_close(group.conv1(x)[:, :24], x)
 
 
+def test_no_training_scales_what_airbenchs_norms_return():
+    """Weight decay would make their weights small, and GELU is linear near 0."""
+    backbone = models.build("airbench", 10, (3, 32, 32), nn.Linear).backbone
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == 6 and all(norm.bias.requires_grad for norm in norms)
+    assert not any(norm.weight.requires_grad or (norm.weight != 1).any() for norm in norms)
+
+
 def test_an_unknown_network_lists_the_known():
     with pytest.raises(ValueError, match=r"unknown model 'resnet19'; known: cnn, .*densenet_bc_100_12"):
         models.build("resnet19", 10, (3, 32, 32), nn.Linear)

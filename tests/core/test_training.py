@@ -186,12 +186,15 @@ def test_a_triangular_schedule_rises_and_falls_to_zero():
     assert np.ptp(np.diff(rates[:21])) < 1e-9 and np.ptp(np.diff(rates[20:])) < 1e-9
 
 
-def test_the_biases_of_norms_have_their_own_rate_and_the_same_decay_per_step():
+def test_groups_with_rates_of_their_own_have_the_same_decay_per_step():
     network = models.build("cnn", 3, (1, 8, 8), torch.nn.Linear)
-    config = Config(lr=0.1, weight_decay=0.01, norm_bias_lr=1.0).resolved()
-    _, biases = optimization.parameter_groups(network, losses.SoftmaxLoss(), config)
+    config = Config(lr=0.1, weight_decay=0.01, head_lr=0.02, norm_bias_lr=1.0).resolved()
+    rest, head, biases = optimization.parameter_groups(network, losses.SoftmaxLoss(), config)
+    assert [p.shape for p in head["params"]] == [(3, 64), (3,)] and head["lr"] == 0.02
     assert [len(p) for p in biases["params"]] == [16, 32, 64] and biases["lr"] == 1.0
-    assert biases["lr"] * biases["weight_decay"] == pytest.approx(0.1 * 0.01)
+    assert len(rest["params"]) == 6  # three convolutions, three norms' weights
+    for group in (head, biases):
+        assert group["lr"] * group["weight_decay"] == pytest.approx(0.1 * 0.01)
 
 
 def test_the_losses_own_parameters_have_their_own_rate():
