@@ -152,7 +152,7 @@ class Config:
         config = self.resolved()
         defaults = {f.name: COSINE.get(f.name, f.default) for f in fields(self)}
         values = {name: value for name, default in defaults.items() if (value := getattr(config, name)) != default}
-        if self.fold is None and (parts := data.split_parts(self.data)) != (3, 1, 1):
+        if self.fold is None and (parts := data.split_parts(self.data)):
             values["split"] = parts
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
 

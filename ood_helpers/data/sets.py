@@ -34,8 +34,8 @@ class _DatasetEntry(NamedTuple):
     ood: tuple[str, ...] = synthetic.FAR  # the OOD sets that it is compared with by default
     n_classes: float = float("inf")  # where it is known without loading
     known: int = 0  # number of classes used by default, the others being near OOD; 0: all
-    # Train : validation : test; where a set has a test split of its own, a tenth validates unless test is 0 here.
-    parts: tuple[int, int, int] = (3, 1, 1)
+    # train : validation : test, the last 0 for a set with a test split of its own; None: 3:1:1 or, for such a set, 9:1:0
+    parts: tuple[int, int, int] | None = None
 
 
 class _Digits:
@@ -62,12 +62,9 @@ _FAR = ("svhn", "textures", "noise")
 SETS = {
     # Many test images: of six classes 507, so that a rate changes in steps of 0.2 points.
     "digits": _DatasetEntry(_Digits, n_classes=10, known=6, parts=(6, 2, 7)),
+    # Few CIFAR images validate, 2,000, since the published networks are trained on all 50,000.
     "cifar10": _DatasetEntry(
-        # 2,000 images validate: the published networks are trained on all 50,000.
-        Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)),
-        ("cifar100", *_FAR),
-        10,
-        parts=(24, 1, 0),
+        Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)), ("cifar100", *_FAR), 10, parts=(24, 1, 0)
     ),
     "cifar100": _DatasetEntry(
         Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR), 100, parts=(24, 1, 0)
@@ -224,11 +221,13 @@ def ood_names(name: str, known: int | None = None) -> tuple[str, ...]:
     return (("near",) if 0 < known < entry.n_classes else ()) + entry.ood
 
 
-def split_parts(name: str) -> tuple[int, int, int]:
-    """Relative sizes of the train, validation and test split; the last is 0 where only train and validation are split.
+def split_parts(name: str) -> tuple[int, int, int] | None:
+    """Relative sizes of a set's train, validation and test split where they are not the usual ones, else None.
 
-    >>> split_parts("digits"), split_parts("folder:images"), split_parts("cifar10")
-    ((6, 2, 7), (3, 1, 1), (24, 1, 0))
+    The last is 0 for a set with a test split of its own.
+
+    >>> split_parts("digits"), split_parts("cifar10"), split_parts("mnist")
+    ((6, 2, 7), (24, 1, 0), None)
     """
     return SETS.get(name, _DatasetEntry(None)).parts
 
@@ -285,14 +284,14 @@ def _split(name, labels, classes, n_train):
             f"{name}: class {classes[counts.argmin()]!r} has {counts.min()} usable images, "
             f"at least {needed} are needed to train and validate with"
         )
-    _, n_validation, n_test = parts = split_parts(name)
-    if n_train:
-        return _hold_out(labels, everything[:n_train], 10 if n_test else sum(parts)) | {"test": everything[n_train:]}
-    fold = stratified_folds(labels, sum(parts))
+    parts = split_parts(name) or ((9, 1, 0) if n_train else (3, 1, 1))
+    _, n_validation, n_test = parts
+    index = everything[: n_train or None]
+    fold = stratified_folds(labels[index], sum(parts))
     return {
-        "train": everything[fold >= n_test + n_validation],
-        "validation": everything[(fold >= n_test) & (fold < n_test + n_validation)],
-        "test": everything[fold < n_test],
+        "train": index[fold >= n_test + n_validation],
+        "validation": index[(fold >= n_test) & (fold < n_test + n_validation)],
+        "test": everything[n_train:] if n_train else index[fold < n_test],
     }
 
 
