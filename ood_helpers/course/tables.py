@@ -103,14 +103,16 @@ def gradient_along_logits(trained: Mapping[str, Sequence[Run]]) -> DataFrame:
     Returns
     -------
     DataFrame
-        A row per label: the median over training images before training and at the end, mean over the runs, and the
-        share of a vector without preference, as a gradient's components sum to zero.
+        A row per label: the median over training images before training and at the end, mean over the runs, and by
+        chance: the median for directions without preference in the C - 1 dimensions where components sum to zero.
     """
+    from scipy.stats import beta
+
     rows = {
         label: {
             "before training": mean(_along_logits(run, 0) for run in group),
             "at the end": mean(_along_logits(run, -1) for run in group),
-            "chance": 100 / (len(group[0].classes) - 1),
+            "chance": 100 * beta(0.5, len(group[0].classes) / 2 - 1).median(),  # of a squared cosine
         }
         for label, group in trained.items()
     }
@@ -129,17 +131,17 @@ def mean_auroc(values: Mapping[str, np.ndarray], ood: Iterable[str]) -> float:
     return 100 * mean(metrics.detection(values["test"], values[name])["auroc"] for name in ood)
 
 
-def parts(trained: Sequence[Run]) -> DataFrame:
-    """AUROC of the norm of the logits alone, of their direction alone, and of both together (MSP), in percent.
+def part_aurocs(trained: Sequence[Run]) -> DataFrame:
+    """AUROC (%) of the norm of the logits alone, of their direction alone, and of both together (MSP).
 
     The direction alone is MSP after all images have been given the same norm, the median of the validation split.
 
     Returns
     -------
     DataFrame
-        A row per OOD set and one for their mean; cells are mean ± standard deviation over the trainings.
+        A row per seed and OOD set, and one per seed for the sets' ``mean``.
     """
-    tables = []
+    frames = {}
     for run in trained:
         values = dict(
             zip(("norm alone", "direction alone", "both (MSP)"), _norm_and_direction(run.logits, "validation"))
@@ -147,12 +149,14 @@ def parts(trained: Sequence[Run]) -> DataFrame:
         frame = DataFrame(
             {title: {ood: mean_auroc(value, [ood]) for ood in run.config.ood} for title, value in values.items()}
         )
-        tables.append(concat([frame, frame.mean().to_frame("mean").T]))
-    cells = {
-        title: {row: spread([table.loc[row, title] for table in tables]) for row in tables[0].index}
-        for title in tables[0].columns
-    }
-    return DataFrame(cells).rename_axis(columns=f"AUROC in %, {_trainings(trained)}")
+        frames[run.config.seed] = concat([frame, frame.mean().to_frame("mean").T])
+    return concat(frames, names=["seed", None])
+
+
+def parts(trained: Sequence[Run]) -> DataFrame:
+    """:func:`part_aurocs` for display: mean ± standard deviation over the trainings, a row per OOD set."""
+    cells = part_aurocs(trained).groupby(level=1, sort=False).agg(lambda values: spread(values.tolist()))
+    return cells.rename_axis(columns=f"AUROC in %, {_trainings(trained)}")
 
 
 def ends(trained: Sequence[Run]) -> dict[str, Any]:
