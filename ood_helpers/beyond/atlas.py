@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import losses
+from ..config import Config
 from ..engine.history import outputs
 from ..runs import Run
 
@@ -35,7 +36,18 @@ _CELLS = {
     "focal": ("yes", "yes", "yes", "no"),
 }
 LOSSES = tuple(_CELLS)
+# LogitNorm's temperature was chosen on validation images of the digits; MELN's would become negative otherwise.
+OPTIONS: dict[str, dict[str, Any]] = {"logitnorm": {"temperature": 0.3}, "meln": {"positive_temperature": True}}
 UNSEEN = 1e-5  # a smaller relative change of the loss is that of rounding and of the losses' 1e-7
+
+
+def configs(names: Sequence[str] = LOSSES, **changes: Any) -> list[Config]:
+    """Trainings that differ in the loss only, with the losses' ``OPTIONS``; ``changes`` are fields of ``Config``.
+
+    >>> [config.label for config in configs(["softmax", "logitnorm"], epochs=30)]
+    ['Softmax (CE)', 'LogitNorm (τ 0.3)']
+    """
+    return [Config(loss=name, loss_options=OPTIONS.get(name, ()), **changes) for name in names]
 
 
 def predicted() -> pd.DataFrame:

@@ -16,6 +16,7 @@ from ..drawing import styles
 from ..drawing.layout import WIDTHS, shared_legend
 from ..runs import Run
 from . import plots as demos
+from . import tables
 
 Sets = Sequence[str]
 # Probabilities at the ticks of an axis of log-odds.
@@ -188,19 +189,12 @@ def frozen(run: Any, sets: Sets) -> Figure:
     Both are frozen at the first epoch; one of them then goes on as in the training.
     """
     fig, axes = plt.subplots(1, len(sets), figsize=(WIDTHS["page"], 2.2), sharey=True, squeeze=False)
-    epochs = run.snapshots["epochs"][1:]
     for ax, name in zip(axes[0], sets):
-        z = run.snapshots[name][1:].astype(np.float64)
-        norm = np.linalg.norm(z, axis=2, keepdims=True)
-        direction = z / norm
-        for label, logits, line in (
-            ("as trained", z, "k-"),
-            ("only the norm goes on", norm * direction[:1], "k--"),
-            ("only the direction goes on", norm[:1] * direction, "k:"),
-        ):
-            ax.plot(epochs, [100 * scores.msp(each).mean() for each in logits], line, label=label)
+        table = tables.frozen(run, name)
+        for label, line in zip(table, ("k-", "k--", "k:")):
+            ax.plot(table.index, table[label], line, label=label)
         ax.set(title=plots.plain_text(name).replace("_", " "), xlabel="epoch", xscale="log")
-        ax.set_xticks(epochs, [f"{epoch:g}" for epoch in epochs], minor=False)
+        ax.set_xticks(table.index, [f"{epoch:g}" for epoch in table.index], minor=False)
         ax.minorticks_off()
     axes[0, 0].set_ylabel("mean confidence (%)")
     shared_legend(fig)

@@ -97,6 +97,26 @@ def _through_training(run: Run) -> DataFrame:
     return DataFrame(rows, index=Index(epochs, name="epoch"))
 
 
+def frozen(run: Run, name: str) -> DataFrame:
+    """Mean confidence (%) on a set, by epoch: as trained, and with the first epoch's directions or norms.
+
+    Returns
+    -------
+    DataFrame
+        Columns "as trained", "only the norm goes on" and "only the direction goes on".
+    """
+    z = run.snapshots[name][1:].astype(np.float64)
+    norm = np.linalg.norm(z, axis=2, keepdims=True)
+    direction = z / norm
+    logits = {
+        "as trained": z,
+        "only the norm goes on": norm * direction[:1],
+        "only the direction goes on": norm[:1] * direction,
+    }
+    confidence = {label: [100 * scores.msp(epoch).mean() for epoch in each] for label, each in logits.items()}
+    return DataFrame(confidence, index=Index(run.snapshots["epochs"][1:], name="epoch"))
+
+
 def gradient_along_logits(trained: Mapping[str, Sequence[Run]]) -> DataFrame:
     """Share of cross-entropy's squared gradient in the logits that lies along them, in percent.
 
@@ -157,6 +177,23 @@ def parts(trained: Sequence[Run]) -> DataFrame:
     """:func:`part_aurocs` for display: mean ± standard deviation over the trainings, a row per OOD set."""
     cells = part_aurocs(trained).groupby(level=1, sort=False).agg(lambda values: spread(values.tolist()))
     return cells.rename_axis(columns=f"AUROC in %, {_trainings(trained)}")
+
+
+def energy_without_mean(trained: Sequence[Run]) -> DataFrame:
+    """FPR95 (ID positive, %) of the energy of logits whose mean was subtracted, image by image: a row per training.
+
+    Returns
+    -------
+    DataFrame
+        A column per OOD set, their ``mean``, and the ``mean logit`` that the test images had before.
+    """
+    rows = {}
+    for run in trained:
+        logits = {name: z.astype(np.float64) for name, z in run.logits.items()}
+        values = {name: scores.energy(z - z.mean(1, keepdims=True)) for name, z in logits.items()}
+        row = {name: 100 * metrics.detection(values["test"], values[name])["fpr95"] for name in run.config.ood}
+        rows[run.config.seed] = row | {"mean": mean(row.values()), "mean logit": logits["test"].mean()}
+    return DataFrame(rows).T.rename_axis("seed")
 
 
 def ends(trained: Sequence[Run]) -> dict[str, Any]:
