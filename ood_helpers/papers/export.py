@@ -18,7 +18,7 @@ from ..engine.device import processor
 from ..engine.files import atomic_write
 from ..engine.history import outputs
 from ..engine.tensors import write_tensors
-from ..runs import Run, checksum, load_run, with_checksum
+from ..runs import Run, check_images, checksum, load_run, with_checksum
 from ..scores import compact_float_dtype
 from .exported_runs import COLUMNS, FORMAT, evenly_spaced
 
@@ -43,6 +43,8 @@ def find_runs(runs: str | Path, data: str) -> list[Run]:
     found = [run for run in map(load_run, folders) if run.config.data == data]
     if not found:
         raise ValueError(f"{runs} holds no finished run on {data}")
+    for run in found:
+        check_images(run)
     order = [*losses.RECIPES, *losses.BEYOND]
     return sorted(found, key=lambda run: (order.index(run.config.loss), run.config.seed))
 
