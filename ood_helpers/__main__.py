@@ -110,7 +110,13 @@ def losses_table(args):
     from . import sweeps
     from .papers.tables import to_markdown
 
-    trained = sweeps.compare_losses(config_from(args), seeds=args.seeds, runs=args.runs, device=args.device)
+    base = config_from(args)
+    if given := [f"--{name.replace('_', '-')}" for name in ("loss", "loss_options", "seed") if name in args]:
+        raise ValueError(f"the table of all losses takes no {' and no '.join(given)}; train does")
+    if args.faithful:
+        raise ValueError("--faithful is for a paper's table; leave it out or name a paper")
+    base = base.quick() if args.quick else base
+    trained = sweeps.compare_losses(base, seeds=args.seeds, runs=args.runs, device=args.device)
     warn_of_collapse([run for group in trained.values() for run in group])
     frame = sweeps.table(trained, positive=args.positive)
     cells = sweeps.summary(frame)
@@ -119,7 +125,7 @@ def losses_table(args):
     rows = frame.rename(index=frame.attrs["labels"]).round(4)
     return (
         trained["softmax"][0].config.data,
-        "table",
+        "table_quick" if args.quick else "table",
         cells,
         {".md": f"{to_markdown(cells)}\n\n{note}\n", ".csv": rows.to_csv()},
     )
@@ -129,6 +135,8 @@ def paper_table(args):
     """A paper's table: (data, file name, cells, {suffix: text})."""
     from .papers import tables
 
+    if args.positive != "id":
+        raise ValueError("a paper's table has ID as the positive class; leave --positive out")
     options = {name: getattr(args, name) for name in ("faithful", "seeds", "quick", "runs", "device")}
     rows = tables.table(args.paper, **options, **config_fields(args))
     name = "_".join(["table", args.paper] + ["faithful"] * args.faithful + ["quick"] * args.quick)

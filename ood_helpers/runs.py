@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import warnings
+import zlib
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from .config import Config, ResolvedConfig
 from .detector import Detector
 from .engine import backbones, files
 
+FOLDER = "folder:"  # names of image sets that begin with it are folders, whose files can change
 FORMAT = 2  # of a run's directory; before it, the classes of a folder of images followed each other
 FILES = ("history.json", "weights.pt", "outputs.npz")
 # Type of a field of config.json and of its items.
@@ -44,6 +47,25 @@ def load_dataset(config: Config) -> data.ImageSet:
     return replace(dataset, splits=splits)
 
 
+def load_sets(config: ResolvedConfig, dataset: data.ImageSet) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Images (N, C, H, W) of "train", "validation", "test" and the OOD sets by name, and labels (N,) of the splits."""
+    splits = {name: dataset.split(name) for name in ("train", "validation", "test")}
+    sets: dict[str, Any] = {name: images for name, (images, _) in splits.items()}
+    sets |= {name: data.load_ood(name, dataset).images[: config.limit] for name in config.ood}
+    return sets, {name: labels for name, (_, labels) in splits.items()}
+
+
+def folder_digest(config: ResolvedConfig, sets: Mapping[str, Any], labels: Mapping[str, torch.Tensor]) -> int | None:
+    """A checksum of the images and labels of ``load_sets`` where one of the sets is a folder, else None."""
+    if not any(name.startswith(FOLDER) for name in (config.data, *config.ood)):
+        return None
+    digest = zlib.crc32(torch.cat(list(labels.values())).numpy().data)
+    for images in sets.values():
+        for chunk in images.split(4096):
+            digest = zlib.crc32(np.ascontiguousarray(chunk.numpy()).data, digest)
+    return digest
+
+
 @dataclass(frozen=True)
 class Run:
     """A trained network with its logits and features on validation, test and OOD data.
@@ -53,7 +75,8 @@ class Run:
     ``history["norm"][set]`` and ``history["feature_norm"][set]`` hold the 10 %, 50 % and 90 % quantiles of the norms of
     logits and features, ``nc1`` to ``nc3`` neural collapse, ``aurc`` and ``augrc`` the areas of risk-coverage by MSP;
     older runs have fewer of them. ``snapshots["epochs"]`` are the epochs at which ``snapshots[set]`` (E, n, C), float16
-    where it holds them, were taken on the set's first n images.
+    where it holds them, were taken on the set's first n images. ``digest`` is the checksum of the images, if one of the
+    sets is a folder; older runs have none.
     """
 
     config: ResolvedConfig
@@ -61,6 +84,7 @@ class Run:
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     history: dict
+    digest: int | None = field(default=None, kw_only=True, repr=False)
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -158,7 +182,7 @@ def find_run(config: Config, runs: str | Path = "runs") -> Run | None:
     DamagedRun
         When its directory is incomplete or was changed.
     ValueError
-        When it was written by another version, in another format.
+        When it was written by another version, in another format; when the images of a folder have changed since.
     """
     path = config.folder(runs)
     if not path.exists():
@@ -166,7 +190,21 @@ def find_run(config: Config, runs: str | Path = "runs") -> Run | None:
     run = load_run(path)
     if run.config != config:
         raise DamagedRun(f"{path / 'config.json'} is damaged: it does not match the requested configuration")
+    check_images(run)
     return run
+
+
+def check_images(run: Run) -> None:
+    """Raise ValueError if a run's folders of images have changed since it was trained."""
+    if run.digest is None:
+        return
+    with suppress(FileNotFoundError):  # a run is of use where its images are not
+        if folder_digest(run.config, *load_sets(run.config, run.dataset())) != run.digest:
+            names = " or ".join(name for name in (run.config.data, *run.config.ood) if name.startswith(FOLDER))
+            raise ValueError(
+                f"the images of {names} have changed since {run.path} was trained; "
+                "delete it or choose another folder of runs"
+            )
 
 
 def load_if_intact(config: Config, runs: str | Path = "runs") -> Run | None:
@@ -207,9 +245,8 @@ def load_run(path: str | Path) -> Run:
         if found != record["files"].get(name):
             raise DamagedRun(f"{path / name} is missing or damaged; delete the folder to train it again")
     history = _read_json(path / "history.json")
-    return Run(
-        Config.from_dict(record["config"]).resolved(), path, tuple(record["classes"]), tuple(record["shape"]), history
-    )
+    config, classes, shape = Config.from_dict(record["config"]).resolved(), record["classes"], record["shape"]
+    return Run(config, path, tuple(classes), tuple(shape), history, digest=record.get("digest"))
 
 
 def save_run(

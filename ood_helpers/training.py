@@ -20,13 +20,13 @@ from tqdm.auto import tqdm
 
 from . import metrics, models
 from .config import Config, ResolvedConfig
-from .data import ImageSet, load_ood
+from .data import ImageSet
 from .data.augmentation import AUGMENTATIONS, alternating_flips
 from .engine import backbones, files
 from .engine.device import pick_device, precision, repeatable
 from .engine.history import History, outputs
 from .engine.optimization import parameter_groups, schedule
-from .runs import Run, load_dataset, load_if_intact, save_run
+from .runs import Run, folder_digest, load_dataset, load_if_intact, load_sets, save_run
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into checkpoints
 
@@ -72,10 +72,7 @@ class Trainer:
 
     def __init__(self, config: ResolvedConfig, dataset: ImageSet, device: torch.device):
         self.config, self.dataset, self.device = config, dataset, device
-        splits = {name: dataset.split(name) for name in ("train", "validation", "test")}
-        self.labels = {name: labels for name, (_, labels) in splits.items()}
-        self.sets: dict[str, Any] = {name: images for name, (images, _) in splits.items()}
-        self.sets |= {name: load_ood(name, dataset).images[: config.limit] for name in config.ood}
+        self.sets, self.labels = load_sets(config, dataset)
         recipe, shape = config.recipe, dataset.shape
         with repeatable(config.seed):
             self.network = models.build(config.model, dataset.num_classes, shape, recipe.head, config.dropout)
@@ -223,6 +220,8 @@ class Trainer:
         """Save the run: weights, history, and the outputs on all sets but the training split."""
         history, snapshots = self.history.summary()
         facts = {"torch": torch.__version__, "seconds": sum(history["seconds"])}
+        if (digest := folder_digest(self.config, self.sets, self.labels)) is not None:
+            facts["digest"] = digest
         if self.best is not None:
             self.evaluated.load_state_dict(self.best["weights"])
             facts["selected_epoch"] = self.best["epoch"]
@@ -264,7 +263,8 @@ def fit(
     Raises
     ------
     ValueError, FloatingPointError, OSError
-        When a name is unknown or memory is too small; when the loss becomes NaN; when nothing can be written.
+        When a name is unknown, memory is too small, or the images of a folder have changed since the run was trained;
+        when the loss becomes NaN; when nothing can be written.
     """
     config, chosen, checkpoint = config.resolved(), pick_device(device), Checkpoint(config, runs)
     # Small images do not keep two cores busy; one thread is faster and repeatable beside other processes.

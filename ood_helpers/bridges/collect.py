@@ -33,7 +33,7 @@ def collect(model: nn.Module, sets: Mapping[str, Any], progress: bool = True) ->
     -------
     dict of str to Outputs
         ``logits`` (N, C), ``features`` (N, D) and ``labels`` (N,) of every set. A folder has labels if it has as many
-        subfolders as the model has classes: their positions in alphabetical order.
+        subfolders as the model has classes, and no images beside them: their positions in alphabetical order.
 
     Examples
     --------

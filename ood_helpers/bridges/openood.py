@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import scores
+from ..beyond.feature_scores import linear_layer
 from .wrap import wrap
 
 
@@ -65,10 +66,9 @@ class OpenOODNet(nn.Module):
         return self.fc
 
     def get_fc(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weight (C, D) and bias (C,) of the last layer."""
-        layer = self.get_fc_layer()
-        bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
-        return layer.weight.detach().cpu().numpy(), bias.detach().cpu().numpy()
+        """W (C, D) and b (C,) of the last layer, z = W f + b."""
+        weight, bias = linear_layer(self.get_fc_layer())
+        return weight.float().cpu().numpy(), bias.float().cpu().numpy()
 
 
 def openood_postprocessor(score: str | Callable[..., Any] = "msp") -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from .. import scores
+from ..beyond.feature_scores import linear_layer
 from ..engine.extras import needs
 from ..engine.inference import SplitModel
 from .wrap import wrap
@@ -37,12 +38,8 @@ class PytorchOOD(NamedTuple):
     @property
     def weight_and_bias(self) -> tuple[Tensor, Tensor]:
         """W (C, D) and b (C,) for ``ViM`` and ``DICE``; raises ValueError if the head is not linear."""
-        if type(self.head) is not nn.Linear:
-            raise ValueError(
-                f"{type(self.head).__name__} is not a linear classifier: ViM, DICE, fDBD and NCI do not apply"
-            )
-        weight, bias = self.head.weight.detach(), self.head.bias
-        return weight, weight.new_zeros(len(weight)) if bias is None else bias.detach()
+        weight, bias = linear_layer(self.head)
+        return weight.float(), bias.float()
 
     def detector(self, score: str | Callable[..., Any] = "msp") -> Any:
         """A pytorch-ood detector of one of our scores of logits, with that library's sign: higher = more OOD."""

@@ -22,7 +22,7 @@ class Outputs(NamedTuple):
     features : array of shape (N, D), or None
         What the last layer is applied to, of a :class:`SplitModel`.
     labels : integer array of shape (N,), or None
-        As the loader gave them.
+        As the loader gave them; None if a batch has none.
     """
 
     logits: np.ndarray
@@ -89,6 +89,8 @@ def run_model(model: Callable[..., Any], data: Any, wrap: Callable[[Iterable], I
                 parts[2].append(labels)
     if not parts[0]:
         raise ValueError("there are no inputs to run the model on")
+    if len(parts[2]) < len(parts[0]):
+        parts[2] = []  # labels of some batches would be those of other rows
     joined = [np.concatenate(part) if part else None for part in parts]
     return Outputs(*joined)  # type: ignore[arg-type]
 

@@ -18,7 +18,7 @@ from ..engine.device import processor
 from ..engine.files import atomic_write
 from ..engine.history import outputs
 from ..engine.tensors import write_tensors
-from ..runs import Run, checksum, load_run, with_checksum
+from ..runs import Run, check_images, checksum, load_run, with_checksum
 from ..scores import compact_float_dtype
 from .exported_runs import COLUMNS, FORMAT, evenly_spaced
 
@@ -43,6 +43,8 @@ def find_runs(runs: str | Path, data: str) -> list[Run]:
     found = [run for run in map(load_run, folders) if run.config.data == data]
     if not found:
         raise ValueError(f"{runs} holds no finished run on {data}")
+    for run in found:
+        check_images(run)
     order = [*losses.RECIPES, *losses.BEYOND]
     return sorted(found, key=lambda run: (order.index(run.config.loss), run.config.seed))
 
@@ -57,8 +59,8 @@ def export_runs(
 ):
     """Write runs into ``folder``, without their features, and rounded to float16 where that fits.
 
-    A folder that exists is replaced as far as this writes it: the files of earlier exported runs disappear, others
-    such as figures stay.
+    In a folder that exists, the files of its earlier export, which its ``runs.json`` lists, are replaced; all others,
+    such as figures, stay as they are.
 
     Parameters
     ----------
@@ -82,13 +84,15 @@ def export_runs(
     Raises
     ------
     ValueError
-        When runs of a complete export do not share their images, or no run has a loss of ``networks``.
+        When runs of a complete export do not share their images, or no run has a loss of ``networks``; when ``folder``
+        holds a file that would be written and that no earlier export wrote. Nothing is changed then.
     """
     names = dict.fromkeys(run.config.loss for run in runs)
     for name in networks or ():
         if name not in names:
             raise ValueError(f"networks names {name!r}, but the runs are of {', '.join(names)}")
     folder, contents, weights, records, pictured = Path(folder), {}, {}, [], {}
+    earlier = _earlier_files(folder)
     if complete and len({(run.config.data, run.config.known, run.config.fold, run.config.ood) for run in runs}) > 1:
         raise ValueError("runs that are exported with pictures must share data, known classes, fold and OOD sets")
     if complete:
@@ -114,8 +118,11 @@ def export_runs(
     index = {"format": FORMAT, "facts": facts, "pictures": pictured, "runs": records}
     if complete:
         contents["README.md"] = card(index).encode()
-    for old in (folder / "runs.json", folder / "images.jpg", *folder.glob("*.npz"), *folder.glob("*.safetensors")):
-        old.unlink(missing_ok=True)
+    for name in (*contents, *weights):
+        if name not in earlier and (folder / name).exists():
+            raise ValueError(f"{folder / name} is not of a finished export: move it away or choose another folder")
+    for name in ("runs.json", *earlier):
+        (folder / name).unlink(missing_ok=True)
     for name, content in contents.items():
         atomic_write(folder / name, content)
     for name, tensors in weights.items():
@@ -124,6 +131,20 @@ def export_runs(
     index["files"] = {file.name: checksum(file.read_bytes()) for file in written}
     atomic_write(folder / "runs.json", with_checksum(index, indent=None))  # last: without it, nothing is there
     return sum(file.stat().st_size for file in (*written, folder / "runs.json"))
+
+
+def _earlier_files(folder: Path) -> list[str]:
+    """Names of the files that the folder's earlier export wrote."""
+    index = folder / "runs.json"
+    if not index.exists():
+        return []
+    try:
+        names = list(json.loads(index.read_bytes())["files"])
+    except (KeyError, TypeError, ValueError):
+        names = [""]
+    if not all(isinstance(name, str) and name and Path(name).name == name != ".." for name in names):
+        raise ValueError(f"{index} does not list the files of an earlier export: move it away or choose another folder")
+    return names
 
 
 def _arrays(run: Run, rows: int | None, snapshots: bool) -> bytes:

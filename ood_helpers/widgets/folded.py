@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..beyond.feature_scores import linear_layer
 from ..engine.backbones import GloballyPooled
 from ..losses import DisMaxLossFirstPart, IsoMaxLossFirstPart, IsoMaxPlusLossFirstPart
 from ..models import Network
@@ -44,6 +45,10 @@ def fold(network: Network) -> Network:
             layers += [fuse_conv_bn_eval(conv, norm), nn.ReLU()]
     folded = copy.deepcopy(network)
     folded.backbone = GloballyPooled(*layers)
+    if isinstance(network.classifier, nn.Linear):  # as weight and bias alone: T2FNorm's has a temperature
+        weight, bias = linear_layer(network.classifier)
+        folded.classifier = nn.utils.skip_init(nn.Linear, *weight.T.shape)
+        folded.classifier.load_state_dict({"weight": weight, "bias": bias})
     with torch.no_grad():
         for parameter in folded.parameters():
             parameter.copy_(parameter.half())

@@ -22,6 +22,14 @@ def test_standardisation_is_undone_and_the_interface_is_theirs(run, net, data):
     assert [p.shape for p in net.fc.parameters()] == [weight.shape, bias.shape]
 
 
+def test_t2fnorms_temperature_is_part_of_the_last_layer():
+    net = OpenOODNet(models.build("cnn", 3, (1, 8, 8), losses.recipe("t2fnorm").head))
+    weight, bias = net.get_fc()
+    with torch.no_grad():
+        logits, feature = net(torch.rand(4, 1, 8, 8), return_feature=True)
+    np.testing.assert_allclose(feature.numpy() @ weight.T + bias, logits, rtol=1e-4, atol=1e-5)
+
+
 def test_a_distance_head_is_refused_in_one_sentence():
     net = OpenOODNet(models.build("cnn", 3, (1, 8, 8), losses.recipe("isomaxplus").head))
     assert net(torch.zeros(2, 1, 8, 8)).shape == (2, 3)

@@ -102,9 +102,19 @@ def test_a_distance_head_is_refused_in_one_sentence():
     from ood_helpers import losses, models
 
     network = models.build("cnn", 3, (1, 8, 8), losses.recipe("isomaxplus").head)
-    with pytest.raises(ValueError, match="is not a linear classifier: ViM, DICE, fDBD and NCI do not apply"):
+    with pytest.raises(ValueError, match="needs a linear classifier, and IsoMaxPlusLossFirstPart computes distances"):
         pytorch_ood(network).weight_and_bias
     assert torch.equal(pytorch_ood(nn.Sequential(nn.Linear(2, 3, bias=False))).weight_and_bias[1], torch.zeros(3))
+
+
+def test_t2fnorms_temperature_is_part_of_weight_and_bias():
+    from ood_helpers import losses, models
+
+    parts = pytorch_ood(models.build("cnn", 3, (1, 8, 8), losses.recipe("t2fnorm").head))
+    weight, bias = parts.weight_and_bias
+    with torch.no_grad():
+        features = parts.encoder(torch.rand(4, 1, 8, 8))
+        torch.testing.assert_close(features @ weight.T + bias, parts.head(features))
 
 
 @pytest.mark.parametrize("loss", ["logitnorm", "isomaxplus", "dismax"])

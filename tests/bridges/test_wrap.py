@@ -1,5 +1,7 @@
 """wrap and collect, with small untrained networks of timm, torchvision and Hugging Face."""
 
+import sys
+
 import numpy as np
 import pytest
 import timm
@@ -10,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from ood_helpers import Detector, ScoreExplorer, collect, wrap
+from ood_helpers.engine.inference import run_model
 
 
 def huggingface():
@@ -105,6 +108,21 @@ def test_folders_are_read_in_the_models_own_preprocessing(folders):
     with torch.inference_mode(), Image.open(folders / "other/2.jpg") as image:
         expected = model.eval()(transform(image.convert("RGB"))[None])
     np.testing.assert_allclose(other.logits[2], expected[0], rtol=1e-4, atol=1e-5)
+
+
+def test_labels_are_of_every_row_or_of_none(folders, monkeypatch):
+    batches = [(torch.rand(3, 12), torch.arange(3)), torch.rand(2, 12), {"data": torch.rand(1, 12), "label": [0]}]
+    model = nn.Linear(12, 5)
+    assert run_model(model, batches[::2]).labels.tolist() == [0, 1, 2, 0]
+    for mixed in (batches, batches[::-1]):
+        outputs = run_model(model, mixed)
+        assert len(outputs.logits) == 6 and outputs.labels is None
+    Image.new("RGB", (40, 40)).save(folders / "known/beside.png")
+    model = timm.create_model("test_resnet", num_classes=5)
+    monkeypatch.setattr(sys.modules["ood_helpers.bridges.collect"], "BATCH_SIZE", 10)
+    with pytest.warns(UserWarning, match="skipped 1 of 26"):
+        known = collect(model, {"known": folders / "known"}, progress=False)["known"]
+    assert len(known.logits) == 25 and known.labels is None
 
 
 def test_a_hugging_face_processor_is_a_transform(folders):

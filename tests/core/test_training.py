@@ -103,6 +103,29 @@ def test_a_run_is_found_and_not_trained_again(run, folder, monkeypatch):
         fit(replace(run.config, weight_decay=0.1), folder, "cpu")
 
 
+@pytest.mark.parametrize("where", ["data", "ood"])
+def test_a_run_whose_folder_has_changed_is_not_taken_for_one_of_the_new_images(where, tmp_path):
+    images = data.load("digits", known=10)
+    data.write_folder(images, tmp_path / "images", [12] * 10)
+    name = f"folder:{tmp_path}/images"
+    changes = {"data": name, "ood": ("noise",)} if where == "data" else {"ood": (name,)}
+    config = replace(QUICK, known=3, epochs=1, limit=20, **changes)
+    run = fit(config, tmp_path / "runs", "cpu", progress=False)
+    assert fit(config, tmp_path / "runs", "cpu", progress=False) == run
+    (tmp_path / "images/1/0004.png").replace(tmp_path / "images/1/0000.png")
+    message = rf"the images of folder:\S*images have changed since \S*{run.path.name} was trained; delete it or choose"
+    for again in (lambda: fit(config, tmp_path / "runs"), lambda: sweeps.fit_all([config], tmp_path / "runs")):
+        with pytest.raises(ValueError, match=message):
+            again()
+    (tmp_path / "images").rename(tmp_path / "elsewhere")  # a run can be used without its images
+    assert fit(config, tmp_path / "runs", "cpu", progress=False) == run
+
+
+def test_the_images_of_a_set_that_cannot_change_are_not_loaded_for_a_saved_run(run, folder, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *arguments, **options: 1 / 0)
+    assert run.digest is None and fit(run.config, folder, "cpu", progress=False) == run
+
+
 def test_training_learns_the_digits_and_tells_noise_from_them(tmp_path):
     run = fit(Config(epochs=8, ood=("noise",)), tmp_path, "cpu", False)
     assert run.accuracy > 0.97

@@ -147,7 +147,35 @@ def test_every_damaged_file_is_named(copy):
 def test_a_new_export_replaces_the_earlier_one_and_leaves_figures(runs, copy):
     (copy / "roc.png").write_bytes(b"figure")
     export_runs(runs[2:], copy)
-    assert {path.name for path in copy.iterdir()} == {"dismax_fpr-seed0.npz", "runs.json", "roc.png", "README.md"}
+    assert {path.name for path in copy.iterdir()} == {"dismax_fpr-seed0.npz", "runs.json", "roc.png"}
+
+
+def test_an_export_leaves_files_that_no_export_wrote(runs, copy, tmp_path_factory):
+    (copy / "detector.safetensors").write_bytes(b"mine")
+    export_runs(runs[2:], copy)
+    assert (copy / "detector.safetensors").read_bytes() == b"mine"
+    project = tmp_path_factory.mktemp("project")
+    own = {name: project / name for name in ("README.md", "images.jpg", "softmax-seed0.npz", "other.npz")}
+    for file in own.values():
+        file.write_bytes(b"mine")
+    for name in ("images.jpg", "softmax-seed0.npz", "README.md"):
+        with pytest.raises(ValueError, match=rf"{name} is not of a finished export: move it away or choose another"):
+            export_runs(runs, project, complete=True)
+        assert all(file.read_bytes() == b"mine" for file in project.iterdir())
+        own[name].unlink()
+    export_runs(runs, project, complete=True)
+    assert own["other.npz"].read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": {"../mine": ""}}', '{"files": {"..": ""}}'])
+def test_an_index_that_is_not_of_an_export_is_left_as_it_is(runs, tmp_path, content):
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "mine").touch()
+    index = tmp_path / "exports/runs.json"
+    index.write_text(content)
+    with pytest.raises(ValueError, match=r"runs\.json does not list the files of an earlier export: move it away or"):
+        export_runs(runs, tmp_path / "exports")
+    assert index.read_text() == content and (tmp_path / "mine").exists()
 
 
 def test_pictures_need_shared_images(runs, tmp_path):

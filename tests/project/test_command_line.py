@@ -105,6 +105,32 @@ def test_train_and_table_from_the_command_line(tmp_path, capsys):
     assert len(frame) == 7 * 2 and set(frame["seed"]) == {0, 1} and frame["AUROC noise"].between(0, 100).all()
 
 
+def test_a_quick_table_of_all_losses_trains_quick_configurations(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("ood_helpers.sweeps.fit_all", lambda configs, *_: asked.extend(configs) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command.main(["table", "--data", "cifar10", "--quick", "--runs", str(tmp_path)])
+    assert asked and {(config.epochs, config.limit) for config in asked} == {(2, 128)}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--seed 3", "the table of all losses takes no --seed; train does"),
+        (
+            "--loss-options temperature=0.3 --loss logitnorm",
+            "the table of all losses takes no --loss and no --loss-options; train does",
+        ),
+        ("--faithful", "--faithful is for a paper's table; leave it out or name a paper"),
+        ("openood --positive ood", "a paper's table has ID as the positive class; leave --positive out"),
+    ],
+)
+def test_an_option_that_a_table_does_not_have_is_refused(arguments, message, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["table", *arguments.split(), "--quick", "--device", "cpu", "--runs", str(tmp_path)])
+    assert stopped.value.code == f"ood_helpers: {message}" and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -11,7 +11,7 @@ from javascript import evaluate, needs_node
 from playwright.sync_api import expect
 from waiting import address, open_state, settle
 
-from ood_helpers import losses, metrics, scores
+from ood_helpers import losses, metrics, models, scores
 from ood_helpers.config import Config
 from ood_helpers.engine.history import outputs
 from ood_helpers.training import fit
@@ -73,6 +73,18 @@ def test_logits_in_the_browser_equal_pytorchs_for_every_loss(runs, strangers):
     assert len(strangers) == 500
     for network, found in zip(networks, in_javascript(networks, strangers, "networkLogits(network, pixels)")):
         assert np.abs(found - network(strangers).numpy()).max() < 1e-4
+
+
+@needs_node
+@pytest.mark.parametrize("loss", losses.BEYOND)
+def test_logits_in_the_browser_are_those_of_the_networks_of_other_losses(loss):
+    torch.manual_seed(0)
+    network = models.build("cnn", 6, folded.SHAPE, losses.BEYOND[loss].head).eval()
+    images = torch.randint(256, (5, *folded.SHAPE), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = network(images).numpy()
+    (found,) = in_javascript([folded.fold(network)], images, "networkLogits(network, pixels)")
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 @needs_node
