@@ -34,9 +34,9 @@ def torchrun(arguments, processes=2):
     )
 
 
-@pytest.mark.parametrize("loss", ["meln", "dismax_fpr"])
+@pytest.mark.parametrize("loss", ["meln", "dismax_fpr", "elogitnorm"])
 def test_two_processes_learn_what_one_does(tmp_path, loss):
-    """MELN has parameters of its own; DisMax with FPR mixes images and targets across the whole batch."""
+    """MELN has parameters of its own, ELogitNorm uses the head's, and DisMax with FPR mixes images across the batch."""
     config = Config(loss=loss, epochs=2, limit=128, ood=("near",), batch_size=32)
     alone = training.fit(config, tmp_path / "alone", "cpu", progress=False)
     done = torchrun(
