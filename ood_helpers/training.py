@@ -214,10 +214,11 @@ class Trainer:
         self.epoch, self.best = state["epoch"], state["best"]
         for name, part in self.stateful.items():
             part.load_state_dict(state[name])
-        cpu, cuda = state["random"][self.rank()]
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state(cuda, self.device)
+        if self.rank() < len(state["random"]):  # more processes may continue than were interrupted
+            cpu, cuda = state["random"][self.rank()]
+            torch.set_rng_state(cpu)
+            if cuda is not None:
+                torch.cuda.set_rng_state(cuda, self.device)
 
     def save(self, runs: str | Path) -> Run:
         """Save the run: weights, history, and the outputs on all sets but the training split."""

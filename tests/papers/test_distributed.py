@@ -93,3 +93,15 @@ def test_more_processes_than_images_are_refused_in_one_sentence(monkeypatch):
     config = Config(limit=2, ood=("near",)).resolved()
     with pytest.raises(ValueError, match="3 processes are more than there are training images, 2; start fewer"):
         distributed.TeamTrainer(config, runs.load_dataset(config), torch.device("cpu"))
+
+
+def test_more_processes_can_continue_than_were_interrupted():
+    config = Config(limit=64, ood=("near",)).resolved()
+    state = training.Trainer(config, runs.load_dataset(config), torch.device("cpu")).state_dict()
+
+    class Second(training.Trainer):
+        rank = staticmethod(lambda: 1)
+
+    random = torch.get_rng_state()
+    Second(config, runs.load_dataset(config), torch.device("cpu")).load_state_dict(state)
+    assert torch.equal(torch.get_rng_state(), random)
