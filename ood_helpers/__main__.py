@@ -37,6 +37,8 @@ def check_loss_options(config):
     for name, value in config.loss_options:
         if name not in known:
             raise ValueError(f"unknown option {name!r} of the loss {config.loss}; known: {', '.join(known) or 'none'}")
+        if isinstance(known[name], bool) and not isinstance(value, bool):
+            raise ValueError(f"the loss's option {name} must be true or false, not {value!r}")
         if isinstance(known[name], float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise ValueError(f"the loss's option {name} must be a number, not {value!r}")
     try:

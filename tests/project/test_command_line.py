@@ -115,6 +115,8 @@ def test_train_and_table_from_the_command_line(tmp_path, capsys):
         ("--loss logitnorm --loss-options temp=3", "unknown option 'temp' of the loss logitnorm; known: temperature"),
         ("--loss logitnorm --loss-options temperature=abc", "temperature must be a number, not 'abc'"),
         ("--loss meln --loss-options margin_on=nothing", "nothing"),
+        ("--loss meln --loss-options positive_temperature=no", "positive_temperature must be true or false, not 'no'"),
+        ("--loss meln --loss-options positive_temperature=0", "positive_temperature must be true or false, not 0"),
         ("--loss-options temperature=3", "unknown option 'temperature' of the loss softmax; known: none"),
         ("--schedule foo", "unknown schedule 'foo'; known: cosine, steps"),
     ],
