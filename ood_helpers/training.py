@@ -272,7 +272,7 @@ def fit(
     threads = 1 if config.model in backbones.SMALL and chosen.type == "cpu" else None
     if run := trainer.broadcast(load_if_intact(config, runs)):
         return run
-    with checkpoint.locked() if trainer.rank() == 0 else nullcontext(), repeatable(config.seed, threads):
+    with checkpoint.locked() if trainer.rank() == 0 else nullcontext(), repeatable(config.seed, threads, chosen):
         if run := trainer.broadcast(load_if_intact(config, runs)):  # another process was faster
             return run
         try:
