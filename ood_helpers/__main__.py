@@ -3,6 +3,7 @@
 import argparse
 import functools
 import inspect
+import io
 import json
 import logging
 import os
@@ -37,6 +38,8 @@ def check_loss_options(config):
     for name, value in config.loss_options:
         if name not in known:
             raise ValueError(f"unknown option {name!r} of the loss {config.loss}; known: {', '.join(known) or 'none'}")
+        if isinstance(known[name], bool) and not isinstance(value, bool):
+            raise ValueError(f"the loss's option {name} must be true or false, not {value!r}")
         if isinstance(known[name], float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise ValueError(f"the loss's option {name} must be a number, not {value!r}")
     try:
@@ -91,17 +94,18 @@ def for_terminal(cells):
 def table(args):
     """Run the command ``table``."""
     from .engine.device import raise_malloc_thresholds
+    from .engine.files import atomic_write
     from .figures import folder
     from .papers.cluster import cluster
 
     raise_malloc_thresholds()
     with cluster(args.backend, args.scheduler):
         data, name, cells, written = paper_table(args) if args.paper else losses_table(args)
-    print(f"{for_terminal(cells)}\n" if sys.stdout.isatty() else written[".md"], end="")
     stem = Path(args.out or folder(data)) / name
-    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, text in written.items():
-        stem.with_suffix(suffix).write_text(text)
+        atomic_write(stem.with_suffix(suffix), text)
+    # Afterwards, because printing can fail: the reader of a pipe may have closed it.
+    print(f"{for_terminal(cells)}\n" if sys.stdout.isatty() else written[".md"], end="")
     print("saved as", *(stem.with_suffix(suffix) for suffix in written))
 
 
@@ -212,7 +216,8 @@ def add_export(parser):
     )
     parser.add_argument("folder", metavar="FOLDER", help="where they go, such as figures/cifar10")
     parser.add_argument("--data", default="cifar10", help="the ID set")
-    parser.add_argument("--rows", type=int, default=2000, help="images of each set but the test split")
+    text = "images of each set but the test split (default: 2000)"
+    parser.add_argument("--rows", type=at_least_one, default=2000, metavar="N", help=text)
     parser.add_argument("--networks", nargs="+", metavar="LOSS", help="losses whose network is added; by default all")
     parser.add_argument("--note", help="a sentence for the README, such as what else the machine did")
 
@@ -260,6 +265,8 @@ def main(arguments=None):
     args = make_parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ood_helpers").setLevel(logging.INFO)  # how images are converted
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Windows' encodings lack τ; stderr does so by default
     try:
         args.run(args)
     except (ValueError, OSError, FloatingPointError, ImportError) as error:

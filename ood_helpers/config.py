@@ -59,9 +59,10 @@ class Config:
     fold: int | None = None  # of five stratified folds; None is the set's own test split
     ood: tuple[str, ...] | None = None  # names of the OOD sets
     loss_options: Any = ()  # for the loss's constructor, e.g. {"temperature": 0.3}; stored as sorted pairs
-    head_lr: float | None = None  # of the classifier; None is lr
-    norm_bias_lr: float | None = None  # of the batch norms' biases; None is lr
-    ema_decay: float | None = None  # per step, of the average of the weights that is evaluated; None: no average
+    head_lr: float | None = None  # of the classifier; None: the image set's default, or lr
+    norm_bias_lr: float | None = None  # of the batch norms' biases; None: the image set's default, or lr
+    # per step, of the average of the weights that is evaluated; 0: no average; None: the image set's default, or 0
+    ema_decay: float | None = None
     select: str = "last"  # which epoch is kept: the last, or the most accurate on this split ("test" is a leak)
     limit: int | None = None  # at most so many images of each split and set
     precision: str = "auto"  # of the network's products: bfloat16 where the machine computes it fast
@@ -76,13 +77,13 @@ class Config:
         for name, known in CHOICES.items():
             if getattr(self, name) not in (*known, None):
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-        for name in ("epochs", "batch_size", "lr"):
+        for name in ("epochs", "batch_size", "lr", "head_lr", "norm_bias_lr"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value!r}")
         if self.warmup is not None and not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be a share of the training, from 0 to below 1, not {self.warmup}")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be between 0 and 1, not {self.ema_decay}")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be from 0 to below 1, not {self.ema_decay}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least one image, not {self.limit}")
         if self.fold is not None and not 0 <= self.fold < 5:

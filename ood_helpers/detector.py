@@ -184,6 +184,8 @@ class Detector:
         from scipy.stats import binomtest
 
         given = ood if isinstance(ood, Mapping) else {"OOD": ood}
+        if test is not None and "test" in given:
+            raise ValueError('"test" names the ID data of the report; give the OOD set another name')
         sets = {name: self.score_samples(X) for name, X in given.items()}
         id_scores = self.id_scores_ if test is None else self.score_samples(test)
         if test is not None:
@@ -232,9 +234,14 @@ class Detector:
         Raises
         ------
         ValueError
-            If the file is not a detector's, or ``model`` has other weights than the one that it was fitted with.
+            If the file is not a detector's, or ``model`` has other weights than the one that it was fitted with, or a
+            detector with a score of features gets no network that gives them.
         """
         tensors, metadata = read_tensors(path)
+        if "detector" in metadata and "features" in tensors and not isinstance(model, SplitModel):
+            raise ValueError(
+                f"{path} has a score of features, which needs their network: Detector.load(path, wrap(model))"
+            )
         try:
             record = json.loads(metadata["detector"])
             self = cls(model, **record["settings"])

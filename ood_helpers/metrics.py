@@ -166,10 +166,24 @@ def threshold(id_scores: Array, tpr: float = 0.95, finite_sample: bool = False) 
     expected ceil(tpr n) / (n + 1) of new ID images, which can be slightly less than ``tpr``; with ``finite_sample``,
     the rank is ceil(tpr (n + 1)), and the expected share of new ID images is at least ``tpr``.
 
+    Parameters
+    ----------
+    id_scores : array of shape (N,)
+        Higher = more in-distribution; infinite values are allowed.
+    tpr : float
+        In (0, 1].
+    finite_sample : bool
+        Whether ``tpr`` is the expected share of new ID images, not the share of the given ones.
+
+    Returns
+    -------
+    float
+        One of the scores.
+
     Raises
     ------
     ValueError
-        If ``tpr`` is not in (0, 1], or ``finite_sample`` needs more scores than there are.
+        If scores are empty or NaN, ``tpr`` is not in (0, 1], or ``finite_sample`` needs more scores than there are.
 
     Examples
     --------
@@ -180,7 +194,7 @@ def threshold(id_scores: Array, tpr: float = 0.95, finite_sample: bool = False) 
         raise ValueError(f"tpr must be in (0, 1], got {tpr}")
     scores = check_scores(id_scores, "ID")
     n = len(scores)
-    rank = math.ceil(round(tpr * (n + finite_sample), 9))  # rounded, since 0.95 * 20 may exceed 19
+    rank = max(1, math.ceil(round(tpr * (n + finite_sample), 9)))  # rounded, since 0.95 * 20 may exceed 19
     if rank > n:
         needed = f"needs at least {math.ceil(round(tpr / (1 - tpr), 9))}" if tpr < 1 else "has no finite threshold"
         raise ValueError(f"accepting {tpr:.4g} of new ID images {needed}, got {n} scores")
@@ -266,6 +280,23 @@ def reliability(probabilities: Array, labels: Array, bins: int = 15) -> dict[str
 def ece(probabilities: Array, labels: Array, bins: int = 15) -> float:
     """Expected calibration error: sum over bins of count / N * |accuracy - confidence| (Naeini et al., AAAI 2015).
 
+    Parameters
+    ----------
+    probabilities : array of shape (N, C)
+    labels : integer array of shape (N,)
+    bins : int
+        As in :func:`reliability`.
+
+    Returns
+    -------
+    float
+        In 0..1.
+
+    Raises
+    ------
+    ValueError
+        If shapes or labels do not fit, or probabilities are NaN or not in 0..1.
+
     Examples
     --------
     >>> round(ece([[0.9, 0.1], [0.8, 0.2]], [0, 1]), 4)
@@ -277,6 +308,20 @@ def ece(probabilities: Array, labels: Array, bins: int = 15) -> float:
 
 def nll(logits: Array, labels: Array) -> float:
     """Mean negative log-likelihood, mean(logsumexp(z) - z_y), in nats.
+
+    Parameters
+    ----------
+    logits : array of shape (N, C)
+    labels : integer array of shape (N,)
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If shapes or labels do not fit, or logits are NaN.
 
     Examples
     --------
@@ -290,6 +335,21 @@ def nll(logits: Array, labels: Array) -> float:
 
 def accuracy(logits: Array, labels: Array) -> float:
     """Fraction of images whose largest logit is that of the label.
+
+    Parameters
+    ----------
+    logits : array of shape (N, C)
+    labels : integer array of shape (N,)
+
+    Returns
+    -------
+    float
+        In 0..1.
+
+    Raises
+    ------
+    ValueError
+        If shapes or labels do not fit, or logits are NaN.
 
     Examples
     --------
@@ -317,8 +377,11 @@ def fit_temperature(logits: Array, labels: Array, low: float = 0.01, high: float
     if not 0 < low < high:
         raise ValueError(f"need 0 < low < high, got {low} and {high}")
     rows, targets = check_rows_and_labels(logits, labels, "logits")
-    z, y = torch.from_numpy(rows), torch.from_numpy(targets).long()
+    # Softmax is the same without the largest logit, and rows of equal logits are then exactly 0.
+    z, y = torch.from_numpy(rows - rows.max(1, keepdims=True)), torch.from_numpy(targets).long()
     mean_label_logit = z.gather(1, y[:, None]).mean()
+    if mean_label_logit <= z.mean():  # the slope below is never negative
+        return high
 
     def slope(log_t):
         """d NLL / d(1/T) = mean(E_p[z] - z_y), which falls as T grows."""

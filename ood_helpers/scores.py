@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from .beyond.logit_scores import BEYOND
+from .engine.inference import evaluating
 from .engine.inputs import check_features, score_of_logits
 
 LARGEST_HALF = float(np.finfo(np.float16).max)  # 65504
@@ -155,12 +156,9 @@ def _check_model(function: str, model: nn.Module, images: Tensor, needs_features
 
 def _in_batches(model: nn.Module, images: Tensor, score_batch: Callable[[Tensor], Tensor]) -> Tensor:
     """Score images batch by batch with the model in evaluation mode; return scores (N,) on the images' device."""
-    device, training = next(model.parameters(), images).device, model.training
-    model.eval()
-    try:
+    device = next(model.parameters(), images).device
+    with evaluating(model):
         batches = [score_batch(batch.to(device).float()) for batch in images.split(_BATCH_SIZE)]
-    finally:
-        model.train(training)
     return torch.cat(batches).to(images.device)
 
 

@@ -128,7 +128,7 @@ def table(
     trained : mapping
         ``{name: [run, ...]}``, as from :func:`compare_losses`.
     metric : str, optional
-        A key of :func:`ood_helpers.metrics.detection`, such as ``"fpr95"``; the columns are then the OOD sets and
+        A metric of :func:`ood_helpers.metrics.detection`, such as ``"fpr95"``; the columns are then the OOD sets and
         their ``mean``. By default accuracy, ECE, and AUROC and FPR95 for each OOD set.
     positive : {"id", "ood"}
         Positive class of FPR95.
@@ -149,7 +149,8 @@ def table(
     id_sets = sorted({f"{run.config.data} with known={run.config.known}" for run in everything})
     if len(id_sets) != 1:
         raise ValueError(f"a table needs trainings on one data set, not on {' and '.join(id_sets) or 'none'}")
-    if metric not in (None, *(known := metrics.detection([1.0], [0.0]))):
+    known = [name for name in metrics.detection([1.0], [0.0]) if name != "positive"]  # that is the convention
+    if metric not in (None, *known):
         raise ValueError(f"unknown metric {metric!r}; known: {', '.join(known)}")
     level = "seed" if all(run.config.fold is None for run in everything) else "fold"
     keys = [(name, getattr(run.config, level)) for name, group in trained.items() for run in group]

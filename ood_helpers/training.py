@@ -211,10 +211,11 @@ class Trainer:
         self.epoch, self.best = state["epoch"], state["best"]
         for name, part in self.stateful.items():
             part.load_state_dict(state[name])
-        cpu, cuda = state["random"][self.rank()]
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state(cuda, self.device)
+        if self.rank() < len(state["random"]):  # more processes may continue than were interrupted
+            cpu, cuda = state["random"][self.rank()]
+            torch.set_rng_state(cpu)
+            if cuda is not None:
+                torch.cuda.set_rng_state(cuda, self.device)
 
     def save(self, runs: str | Path) -> Run:
         """Save the run: weights, history, and the outputs on all sets but the training split."""
@@ -271,7 +272,7 @@ def fit(
     threads = 1 if config.model in backbones.SMALL and chosen.type == "cpu" else None
     if run := trainer.broadcast(load_if_intact(config, runs)):
         return run
-    with checkpoint.locked() if trainer.rank() == 0 else nullcontext(), repeatable(config.seed, threads):
+    with checkpoint.locked() if trainer.rank() == 0 else nullcontext(), repeatable(config.seed, threads, chosen):
         if run := trainer.broadcast(load_if_intact(config, runs)):  # another process was faster
             return run
         try:

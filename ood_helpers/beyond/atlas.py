@@ -6,7 +6,6 @@ chance decides what it becomes in training.
 
 import copy
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from .. import losses
 from ..config import Config
 from ..engine.history import outputs
-from ..runs import Run
+from ..runs import DamagedRun, Run
 
 CHANGES = ("features times a", "classifier times a", "logits times a", "logits plus a")
 # "above t", "below t": only where the norm of all logits is above, or below, LogitClip's threshold.
@@ -161,7 +160,7 @@ def ratios(trained: Sequence[Run], amount: float = 2.0) -> pd.DataFrame:
     rows = {}
     for run in trained:
         head, options = run.load_model().classifier.double(), dict(run.config.loss_options)
-        if "temperature" in run.history and "temperature" not in options:  # learned
+        if run.config.loss == "meln":  # its temperature is learned
             options["initial_temperature"] = run.history["temperature"][-1]
         features, labels = (torch.from_numpy(group["validation"]) for group in (run.features, run.labels))
         values = [
@@ -186,12 +185,22 @@ def norms(trained: Sequence[Run], images: int = 100) -> pd.DataFrame:
     -------
     DataFrame
         A row per run; ``features`` and ``classifier`` are NaN where a run comes without its network.
+
+    Raises
+    ------
+    DamagedRun
+        When a file of a run is missing or damaged.
     """
     rows = {}
     for run in trained:
         row = {"logits": np.median(np.linalg.norm(run.logits["test"].astype(np.float64), axis=1))}
-        with suppress(ValueError):  # exported without its network
+        try:
             network = run.load_model()
+        except DamagedRun:
+            raise
+        except ValueError:
+            pass  # exported without its network
+        else:
             features, _ = outputs(network, torch.as_tensor(run.images("test")[:images]))
             weight = next(p for p in network.classifier.parameters() if p.dim() == 2)
             row |= {"features": features.norm(dim=1).median().item(), "classifier": weight.norm().item()}

@@ -50,7 +50,8 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
     target = folder(data).resolve()
     index_path = runs / f"figures-{target.name}.json"
     index = json.loads(index_path.read_text()) if index_path.exists() else {}  # each notebook's last run
-    stale = [path for path in paths if not _is_unchanged(path, target, index.get(path.stem))]
+    package = _package_digest()  # now: figures are of this code, also if it is edited while they are made
+    stale = [path for path in paths if not _is_unchanged(path, package, target, index.get(path.stem))]
     if stale:
         _read_images(data)
         if sum(_trains_lesson(path) for path in stale) > 1:
@@ -58,7 +59,7 @@ def regenerate(data: str = "digits", device: str = "auto", notebooks: Iterable[s
         environment = _kernel_environment(data, device, runs, target, min(2, len(stale)))
         for path, executed in _execute_all(stale, environment):
             write_if_changed(path if data == "digits" else target / path.name, executed.encode())
-            index[path.stem] = {"digest": _digest(path), "files": _files_of(target, path.stem)}
+            index[path.stem] = {"digest": _digest(path, package), "files": _files_of(target, path.stem)}
             write_if_changed(index_path, json.dumps(index, indent=1, sort_keys=True).encode())
         write_gallery(target.parent, here / "notebooks")
     n_figures = sum(name.endswith(".json") for path in paths for name in index[path.stem]["files"])
@@ -205,9 +206,14 @@ def _quantize(png: str) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of everything that a notebook's figures depend on: the notebook, the package, pyproject.toml."""
-    sources = [path, root() / "pyproject.toml", *sorted(p for p in PACKAGE.rglob("*") if p.is_file())]
+def _digest(path: Path, package: str) -> str:
+    """SHA-256 of what a notebook's figures depend on: the notebook, and the package, given as its digest."""
+    return hashlib.sha256(path.name.encode() + b"\0" + path.read_bytes() + package.encode()).hexdigest()
+
+
+def _package_digest() -> str:
+    """SHA-256 of the package and pyproject.toml."""
+    sources = [root() / "pyproject.toml", *sorted(p for p in PACKAGE.rglob("*") if p.is_file())]
     digest = hashlib.sha256()
     for source in sources:
         if source.exists() and source.suffix != ".pyc":
@@ -225,9 +231,9 @@ def _files_of(target: Path, notebook: str) -> list[str]:
     )
 
 
-def _is_unchanged(path: Path, target: Path, entry: dict[str, Any] | None) -> bool:
+def _is_unchanged(path: Path, package: str, target: Path, entry: dict[str, Any] | None) -> bool:
     return (
         entry is not None
-        and entry["digest"] == _digest(path)
+        and entry["digest"] == _digest(path, package)
         and all((target / name).exists() for name in entry["files"])
     )

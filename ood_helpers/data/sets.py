@@ -255,8 +255,10 @@ def folds(imageset: ImageSet, k: int = 5, seed: int = 0) -> list[ImageSet]:
     everything, result = torch.arange(len(imageset.labels)), []
     fold = stratified_folds(imageset.labels, k, seed)
     for i in range(k):
-        splits = _hold_out(imageset.labels, everything[fold != i], 5, seed) | {"test": everything[fold == i]}
-        result.append(replace(imageset, name=f"{imageset.name} fold {i + 1}/{k}", splits=splits))
+        rest = everything[fold != i]
+        inner = stratified_folds(imageset.labels[rest], 5, seed)
+        splits = {"train": rest[inner > 0], "validation": rest[inner == 0], "test": everything[fold == i]}
+        result.append(replace(imageset, splits=splits))
     return result
 
 
@@ -293,11 +295,6 @@ def _split(name, labels, classes, n_train):
         "validation": index[(fold >= n_test) & (fold < n_test + n_validation)],
         "test": everything[n_train:] if n_train else index[fold < n_test],
     }
-
-
-def _hold_out(labels, index, k, seed=0):
-    fold = stratified_folds(labels[index], k, seed)
-    return {"train": index[fold > 0], "validation": index[fold == 0]}
 
 
 def _ood_set(name, images, labels, classes):

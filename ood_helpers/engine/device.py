@@ -36,11 +36,17 @@ def processor() -> str:
 
 
 @contextmanager
-def repeatable(seed: int, threads: int | None = None) -> Iterator[None]:
-    """Seed torch and set its number of threads inside the block, and restore the caller's of both afterwards."""
-    before = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+def repeatable(seed: int, threads: int | None = None, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch and set its number of threads inside the block, and restore the caller's of both afterwards.
+
+    The random state of a GPU is seeded and restored only where it is the ``device``.
+    """
+    before, gpus = torch.get_num_threads(), [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         try:
             torch.set_num_threads(threads or before)
             yield

@@ -42,9 +42,10 @@ def atomic_directory(path: str | Path, flush: bool = True) -> Iterator[Path]:
     """Yield an empty staging directory, which replaces ``path`` when the block ends without an error.
 
     All files in it are flushed to the disk before it is renamed, unless ``flush`` is False: that is for thousands of
-    small files that can be made again, which would take minutes to flush one by one. Its name depends on ``path``
-    only, so that the leftovers of a killed process are found and removed: processes that may write one directory at
-    the same time must hold a lock (see ``locked``).
+    small files that can be made again, which would take minutes to flush one by one. An existing directory is renamed
+    first and removed last; the next call puts it back if the process was killed in between. Both temporary names
+    depend on ``path`` only, so that the leftovers of a killed process are found and removed: processes that may write
+    one directory at the same time must hold a lock (see ``locked``).
 
     Raises
     ------
@@ -52,17 +53,20 @@ def atomic_directory(path: str | Path, flush: bool = True) -> Iterator[Path]:
         When it cannot be written; an existing directory stays as it was.
     """
     path = Path(path)
-    staging = path.with_name(f".{path.name.lstrip('.')}.part")
+    staging, old = (path.with_name(f".{path.name.lstrip('.')}.{suffix}") for suffix in ("part", "old"))
     with _write_errors(path):
+        _put_back(old, path)
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(parents=True)
             yield staging
             for entry in (*staging.rglob("*"), staging) if flush else ():
                 _flush(entry)
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir() and not path.is_symlink():
+                os.replace(path, old)
             _rename(staging, path)
         finally:
+            _put_back(old, path)
             shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -92,6 +96,13 @@ def locked(path: str | Path, message: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """Rename a replaced directory back where nothing has taken its place, else remove it."""
+    if old.exists() and not path.exists():
+        _rename(old, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _rename(source: Path, target: Path) -> None:

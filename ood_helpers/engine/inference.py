@@ -65,7 +65,7 @@ def run_model(model: Callable[..., Any], data: Any, wrap: Callable[[Iterable], I
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     device = next(parameters, torch.zeros(0)).device
     parts: list[list[np.ndarray]] = [[], [], []]
-    with _evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for batch in wrap(_batches(data)):
             inputs, labels = _unpack(batch)
             inputs = inputs.to(device)
@@ -118,7 +118,7 @@ def _unpack(batch: Any) -> tuple[Tensor, np.ndarray | None]:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Hold a module in evaluation mode, and leave it as it was."""
     training = [module for module in model.modules() if module.training] if isinstance(model, nn.Module) else []
     if training:

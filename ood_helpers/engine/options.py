@@ -41,7 +41,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "norm_bias_lr": (float, "learning rate of the batch norms' biases (default: the network's; 12.8 for cifar10)"),
     "ema_decay": (
         float,
-        "of the average of the weights that is evaluated and saved (default: no average; 0.99 for cifar10)",
+        "of the average of the weights that is evaluated and saved; 0: no average (default: 0; 0.99 for cifar10)",
     ),
     "select": (str, "the epoch that is saved: last (default), validation (the most accurate) or test (a leak)"),
     "limit": (int, "at most so many images of each split and set (default: all)"),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -54,6 +55,9 @@ class TeamTrainer(training.Trainer):
         self.own_parameters = [p for p in self.criterion.parameters() if id(p) not in in_network]
         torch.manual_seed(config.seed + 7919 * self.rank())  # other dropout in each process
         _use_global_batch_norms(self.network)
+        if self.rank() > 0 and getattr(self.criterion, "head", None) is self.network.classifier:
+            # Where a loss uses the head's weights itself, that gradient is complete in every process: one counts it.
+            self.criterion.head = SimpleNamespace(weight=self.network.classifier.weight.detach())
         # averages the gradients of the network's parameters
         self.model = nn.parallel.DistributedDataParallel(self.network)
 

@@ -39,7 +39,7 @@ TERMS = {
 
 def find_runs(runs: str | Path, data: str) -> list[Run]:
     """All finished runs on an ID set in a folder of runs, ordered by loss and seed."""
-    folders = sorted(path.parent for path in Path(runs).glob("*/config.json"))
+    folders = sorted(path.parent for path in Path(runs).glob("[!.]*/config.json"))
     found = [run for run in map(load_run, folders) if run.config.data == data]
     if not found:
         raise ValueError(f"{runs} holds no finished run on {data}")

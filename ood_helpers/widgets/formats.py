@@ -10,7 +10,7 @@ def format_fixed(value: float, digits: int = 3) -> str:
     >>> format_fixed(-1.25, 1)
     '−1.3'
     """
-    return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)}".replace("-", "−")
+    return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):f}".replace("-", "−")
 
 
 def format_percent(share: float) -> str:

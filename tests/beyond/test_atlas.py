@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ood_helpers import Config, fit
 from ood_helpers.beyond import atlas
+from ood_helpers.runs import DamagedRun
 
 THRESHOLD = 1.5  # LogitClip's
 AMOUNTS = {"logits plus a": st.floats(0.3, 30)}
@@ -66,3 +67,19 @@ def test_norms_of_a_training_and_of_one_that_comes_without_its_network(tmp_path)
     assert table["classifier"].iloc[0] == pytest.approx(run.load_model().classifier.weight.norm().item())
     assert table.loc["without", ["features", "classifier"]].isna().all()
     assert table.loc["without", "logits"] == pytest.approx(table["logits"].iloc[0])
+
+
+def test_norms_of_a_damaged_run_are_refused():
+    def load_model():
+        raise DamagedRun("softmax-seed0.safetensors is missing or damaged")
+
+    run = SimpleNamespace(label="damaged", logits={"test": np.ones((3, 2))}, load_model=load_model)
+    with pytest.raises(DamagedRun):
+        atlas.norms([run])
+
+
+@pytest.mark.parametrize("loss", ["logitnorm", "meln"])
+def test_ratios_of_losses_with_a_given_and_a_learned_temperature(loss, tmp_path):
+    run = fit(Config(loss=loss, epochs=1, limit=64, ood=("noise",)), tmp_path, "cpu", progress=False)
+    row = atlas.ratios([run]).loc[run.label]
+    assert row["logits times a"] == pytest.approx(1, abs=1e-4) and abs(row["logits plus a"] - 1) > 1e-3

@@ -122,10 +122,14 @@ def test_photographs_have_settings_of_their_own():
     assert (other.head_lr, other.norm_bias_lr) == (None, None)
 
 
-@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5])
-def test_a_decay_of_the_weights_average_is_between_0_and_1(decay):
-    with pytest.raises(ValueError, match="ema_decay must be between 0 and 1"):
+@pytest.mark.parametrize("decay", [1.0, -0.5])
+def test_a_decay_of_the_weights_average_is_from_0_to_below_1(decay):
+    with pytest.raises(ValueError, match=f"ema_decay must be from 0 to below 1, not {decay}"):
         Config(ema_decay=decay)
+
+
+def test_the_average_of_the_weights_can_be_switched_off_where_it_is_the_default():
+    assert Config("cifar10").resolved().ema_decay == 0.99 and Config("cifar10", ema_decay=0.0).resolved().ema_decay == 0
 
 
 def test_a_set_that_is_split_otherwise_has_runs_of_its_own(monkeypatch):
@@ -145,6 +149,13 @@ def test_the_small_network_is_chosen_by_the_size_of_the_images():
 def test_rates_are_finite(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a finite number, not {value}"):
         Config(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["lr", "head_lr", "norm_bias_lr"])
+@pytest.mark.parametrize("value", [0.0, -0.1])
+def test_rates_are_positive(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be positive, not {value}"):
+        Config("cifar10", **{name: value})
 
 
 @pytest.mark.parametrize("warmup", [-0.1, 1.0])

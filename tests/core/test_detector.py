@@ -100,6 +100,11 @@ def test_scores_of_features_take_the_training_set(network, score, tmp_path):
     loaded = Detector.load(tmp_path / "detector.safetensors", network)
     np.testing.assert_array_equal(loaded.score(validation), detector.score(validation))
     assert loaded.report(validation).startswith(f"{score} of what enters the layer 'classifier' >= ")
+    for model in (None, nn.Flatten()):
+        with pytest.raises(
+            ValueError, match=r"score of features, which needs .*: Detector\.load\(path, wrap\(model\)\)"
+        ):
+            Detector.load(tmp_path / "detector.safetensors", model)
     with pytest.raises(ValueError, match=f"the score {score} needs the features of a network"):
         Detector(lambda x: x.flatten(1), score)
     with pytest.raises(ValueError, match=r"needs the training set: fit\(\.\.\., train="):
@@ -170,6 +175,7 @@ def test_the_report_names_threshold_set_convention_and_what_is_not_promised():
         (lambda: Detector(lambda x: x).fit([{"x": 1}]), "a batch needs one of the keys data, pixel_values"),
         (lambda: Detector(score=lambda z: z.max(1)).fit(LOGITS).save("x"), "score of your own cannot be saved"),
         (lambda: Detector().save("x"), "not fitted"),
+        (lambda: Detector().fit(LOGITS).report({"test": LOGITS}, test=LOGITS), "give the OOD set another name"),
     ],
 )
 def test_wrong_use_is_one_sentence(call, sentence):

@@ -376,6 +376,16 @@ def test_fit_leaves_threads_random_state_and_allocator_as_they_were(tmp_path, mo
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_training_on_the_cpu_leaves_gpus_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # torch warns where it has to save the state of several
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU was seeded"))
+    drawn = []
+    for _ in range(2):
+        with device.repeatable(0, device=torch.device("cpu")):
+            drawn.append(torch.rand(3))
+    assert drawn[0].equal(drawn[1])
+
+
 def test_the_saved_network_is_the_moving_average_of_the_weights(tmp_path):
     config = replace(QUICK, epochs=3, limit=64, batch_size=64, ema_decay=0.75).resolved()
     trainer = training.Trainer(config, runs.load_dataset(config), torch.device("cpu"))

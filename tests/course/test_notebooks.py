@@ -89,6 +89,14 @@ def test_regenerate_runs_each_notebook_once_until_something_changes(project, cap
     assert "1 of 1 notebooks run" in capsys.readouterr().out
 
 
+def test_code_that_is_edited_while_a_notebook_runs_makes_its_figures_outdated(project, capsys):
+    edited = project / "package/losses.py"
+    write(project / "notebooks/01_first.ipynb", f"open({str(edited)!r}, 'w').write('# edited')")
+    for expected in (1, 1, 0):  # the second run is of the edited code
+        notebooks.regenerate("digits", "cpu")
+        assert f"{expected} of 1 notebooks run" in capsys.readouterr().out
+
+
 def test_notebooks_that_run_side_by_side_share_the_cores(project, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     paths = [

@@ -90,5 +90,7 @@ def test_folds_refuse_what_cannot_be_dealt(digits):
     for k in (1, 6):
         with pytest.raises(ValueError, match="smallest class"):
             data.folds(make_set([0] * 5 + [1] * 9), k)
+    with pytest.raises(ValueError, match="digits is the ID set itself"):
+        data.load_ood("digits", data.folds(digits)[2])
     one, other = data.folds(digits, 5, seed=0)[0], data.folds(digits, 5, seed=1)[0]
     assert not torch.equal(one.splits["test"], other.splits["test"]) and one.near is digits.near

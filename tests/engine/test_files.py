@@ -63,6 +63,41 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     assert os.listdir(tmp_path) == ["folder"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_process_killed_while_it_replaces_a_directory_loses_nothing(renames, tmp_path):
+    path = tmp_path / "folder"
+    with atomic_directory(path) as staging:
+        (staging / "old").touch()
+    script = """if True:
+        import os, sys
+        from ood_helpers.engine.files import atomic_directory
+        done, replace = [], os.replace
+        def rename(*paths):
+            if len(done) == int(sys.argv[2]):
+                os._exit(9)
+            done.append(replace(*paths))
+        os.replace = rename
+        with atomic_directory(sys.argv[1]) as staging:
+            (staging / "new").touch()"""
+    assert subprocess.run([sys.executable, "-c", script, path, str(renames)]).returncode == 9
+    with pytest.raises(KeyError), atomic_directory(path):
+        raise KeyError
+    assert os.listdir(path) == ["old"] and os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_directory_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    path, replace = tmp_path / "folder", os.replace
+    with atomic_directory(path) as staging:
+        (staging / "old").touch()
+    monkeypatch.setattr(
+        os, "replace", lambda source, target: (fail if source.suffix == ".part" else replace)(source, target)
+    )
+    with pytest.raises(KeyboardInterrupt), atomic_directory(path):
+        pass
+    assert os.listdir(path) == ["old"] and os.listdir(tmp_path) == ["folder"]
+
+
 def test_everything_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     flushed, renamed, fsync, replace = set(), [], os.fsync, os.replace
 

@@ -34,9 +34,9 @@ def torchrun(arguments, processes=2):
     )
 
 
-@pytest.mark.parametrize("loss", ["meln", "dismax_fpr"])
+@pytest.mark.parametrize("loss", ["meln", "dismax_fpr", "elogitnorm"])
 def test_two_processes_learn_what_one_does(tmp_path, loss):
-    """MELN has parameters of its own; DisMax with FPR mixes images and targets across the whole batch."""
+    """MELN has parameters of its own, ELogitNorm uses the head's, and DisMax with FPR mixes images across the batch."""
     config = Config(loss=loss, epochs=2, limit=128, ood=("near",), batch_size=32)
     alone = training.fit(config, tmp_path / "alone", "cpu", progress=False)
     done = torchrun(
@@ -93,3 +93,15 @@ def test_more_processes_than_images_are_refused_in_one_sentence(monkeypatch):
     config = Config(limit=2, ood=("near",)).resolved()
     with pytest.raises(ValueError, match="3 processes are more than there are training images, 2; start fewer"):
         distributed.TeamTrainer(config, runs.load_dataset(config), torch.device("cpu"))
+
+
+def test_more_processes_can_continue_than_were_interrupted():
+    config = Config(limit=64, ood=("near",)).resolved()
+    state = training.Trainer(config, runs.load_dataset(config), torch.device("cpu")).state_dict()
+
+    class Second(training.Trainer):
+        rank = staticmethod(lambda: 1)
+
+    random = torch.get_rng_state()
+    Second(config, runs.load_dataset(config), torch.device("cpu")).load_state_dict(state)
+    assert torch.equal(torch.get_rng_state(), random)

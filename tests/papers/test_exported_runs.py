@@ -1,6 +1,7 @@
 """Exported runs: what is exported is what is loaded, damage is named, and the committed ones are complete."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,7 +224,10 @@ def test_an_explorer_shows_the_pictures_that_there_are(exported, tmp_path):
 
 
 def test_all_finished_runs_of_a_data_set_are_found_in_order(runs, tmp_path):
-    found = find_runs(runs[0].path.parent, "digits")
+    for run in runs:
+        shutil.copytree(run.path, tmp_path / run.path.name)
+    shutil.copytree(runs[0].path, tmp_path / f".{runs[0].path.name}.part")  # of a process that was killed
+    found = find_runs(tmp_path, "digits")
     assert [(run.config.loss, run.config.seed) for run in found] == [("softmax", 0), ("softmax", 1), ("dismax_fpr", 0)]
     with pytest.raises(ValueError, match="holds no finished run on cifar10"):
         find_runs(tmp_path, "cifar10")

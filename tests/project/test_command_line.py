@@ -1,5 +1,6 @@
 """The command line: options, what it prints and writes, and wrong input in one sentence."""
 
+import io
 import subprocess
 import sys
 from dataclasses import fields
@@ -79,6 +80,33 @@ def test_a_table_has_at_least_one_training(capsys):
     assert stopped.value.code == 2 and "'0' is not a whole number from 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rows", ["0", "-5"])
+def test_an_export_has_at_least_one_image_of_each_set(rows, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["export", "runs", "folder", f"--rows={rows}"])
+    assert stopped.value.code == 2 and f"'{rows}' is not a whole number from 1" in capsys.readouterr().err
+
+
+class ClosedPipe(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("stdout", [io.TextIOWrapper(io.BytesIO(), "cp1252"), ClosedPipe()], ids=["cp1252", "pipe"])
+def test_a_table_is_saved_in_utf_8_wherever_it_is_printed(stdout, tmp_path, monkeypatch):
+    written = {".md": "| LogitNorm (τ 0.3) |\n", ".csv": "τ\n"}
+    monkeypatch.setattr(command, "losses_table", lambda args: ("digits", "table", None, written))
+    monkeypatch.setattr(sys, "stdout", stdout)
+    try:
+        command.main(["table", "--out", str(tmp_path)])
+    except SystemExit as stopped:
+        assert stopped.code == "ood_helpers: [Errno 32] Broken pipe"
+    else:
+        stdout.flush()
+        assert rb"| LogitNorm (\u03c4 0.3) |" in stdout.buffer.getvalue()
+    assert {path.suffix: path.read_bytes().decode("utf-8") for path in tmp_path.iterdir()} == written
+
+
 @pytest.mark.parametrize("name", ["train", "table"])
 def test_help_is_complete(name, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -141,6 +169,8 @@ def test_an_option_that_a_table_does_not_have_is_refused(arguments, message, tmp
         ("--loss logitnorm --loss-options temp=3", "unknown option 'temp' of the loss logitnorm; known: temperature"),
         ("--loss logitnorm --loss-options temperature=abc", "temperature must be a number, not 'abc'"),
         ("--loss meln --loss-options margin_on=nothing", "nothing"),
+        ("--loss meln --loss-options positive_temperature=no", "positive_temperature must be true or false, not 'no'"),
+        ("--loss meln --loss-options positive_temperature=0", "positive_temperature must be true or false, not 0"),
         ("--loss-options temperature=3", "unknown option 'temperature' of the loss softmax; known: none"),
         ("--schedule foo", "unknown schedule 'foo'; known: cosine, steps"),
     ],

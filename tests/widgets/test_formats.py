@@ -5,9 +5,9 @@ from javascript import evaluate, needs_node
 
 from ood_helpers.widgets import formats
 
-# Ties are 0.125, 48.25 and their like; JavaScript writes powers of ten for numbers that no sentence has.
+# Ties are 0.125, 48.25 and their like.
 NUMBERS = [0.0, 1.0, -1.5, 0.12345, 0.9996, 0.99983, 0.9999999, 3.14159, -12.345, 1e-6, 3.2e-5, 3e-9, -0.00032]
-NUMBERS += [0.1, 0.25, 0.125, 0.4825, 1.0049, 0.0996, -0.0625, 7.123, *np.geomspace(1e-6, 90, 100).tolist()]
+NUMBERS += [0.1, 0.25, 0.125, 0.4825, 1.0049, 0.0996, -0.0625, 7.123, *np.geomspace(1e-7, 9e4, 130).tolist()]
 
 
 @needs_node

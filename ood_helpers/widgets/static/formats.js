@@ -16,5 +16,6 @@ export function formatScore(value) {
 /** Sign and two significant digits; below 5e-7, a rounding error, it is 0. */
 export function formatSigned(value) {
   if (Math.abs(value) < 5e-7) return "0";
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toPrecision(2)}`;
+  const exponent = Number(Math.abs(value).toExponential(1).split("e")[1]);
+  return `${value < 0 ? "−" : "+"}${formatFixed(Math.abs(value), Math.max(0, 1 - exponent))}`;
 }
