@@ -34,7 +34,7 @@ class _DatasetEntry(NamedTuple):
     ood: tuple[str, ...] = synthetic.FAR  # the OOD sets that it is compared with by default
     n_classes: float = float("inf")  # where it is known without loading
     known: int = 0  # number of classes used by default, the others being near OOD; 0: all
-    # train : validation : test, the last 0 for a set with a test split of its own; None: 3:1:1 or, for such a set, 9:1:0
+    # train : validation : test, the last 0 for a set with a test split of its own; None: 3:1:1, or 9:1:0 for such a set
     parts: tuple[int, int, int] | None = None
 
 
