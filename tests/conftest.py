@@ -90,7 +90,7 @@ def chromium():
 
             expect.set_options(timeout=30_000)
             yield browser
-    except RuntimeError as missing:
+    except (ImportError, FileNotFoundError) as missing:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(missing))

@@ -69,14 +69,14 @@ _STROKE = """(key) => new Promise((resolve) => {
 
 @contextmanager
 def browser():
-    """Chromium through Playwright; RuntimeError, in one sentence, where either is missing."""
+    """Chromium through Playwright; ImportError or FileNotFoundError, in one sentence, where one is missing."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise RuntimeError("the measurement needs Playwright: pip install playwright") from None
+        raise ImportError("the measurement needs Playwright: pip install playwright") from None
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if not path:
-        raise RuntimeError("the measurement needs Chromium: install the package chromium, or name it in CHROMIUM")
+        raise FileNotFoundError("the measurement needs Chromium: install the package chromium, or name it in CHROMIUM")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:

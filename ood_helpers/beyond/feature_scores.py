@@ -9,6 +9,7 @@ arrays; the result is a tensor or array like ``features``. Shapes and values tha
 torch.Size([2])
 """
 
+import copy
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -46,6 +47,8 @@ def _score_of_features(formula: Callable[..., Tensor]) -> Callable[..., Any]:
     @wraps(formula)
     def score(train_features, train_labels, head, features, **options):
         train, x = (f.double() for f in check_features(train_features, features))
+        if isinstance(head, nn.Module) and any(p.device != x.device for p in head.parameters()):
+            head = copy.deepcopy(head).to(x.device)  # a copy: the user's network stays where it is
         result = formula(train, torch.as_tensor(train_labels), head, x, **options)
         return result.numpy() if isinstance(features, np.ndarray) else result
 

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from .. import metrics, scores
+from ..beyond.feature_scores import FEATURE_SCORES
 from ..config import PRESETS
 from ..engine.device import pick_device
 from ..engine.history import outputs
@@ -26,6 +27,7 @@ METRICS = {
 }
 DETECTION = {"auroc": "auroc", "aupr": "aupr_in", "tnr_at_tpr95": "tnr95", "fpr95": "fpr95"}  # keys of detection
 LOWER_IS_BETTER = ("ece", "fpr95")
+OF_IMAGES = ("odin", "gradnorm")  # scores that need the network and the images
 CSV = ["model", "system", "loss", "score", "set", "metric", "n", "mean", "values", "published", "published_std"]
 
 
@@ -34,19 +36,19 @@ CSV = ["model", "system", "loss", "score", "set", "metric", "n", "mean", "values
 
 def scores_of(run, score, device=None):
     """Scores of the test and OOD sets, ``{set: (N,)}``, also by scores that need the network or training features."""
-    if score in scores.SCORES:
+    of_logits = scores.SCORES | scores.BEYOND
+    if score not in (known := (*of_logits, *OF_IMAGES, *FEATURE_SCORES)):
+        raise ValueError(f"unknown score {score!r}; known: {', '.join(known)}")
+    if score in of_logits:
         return run.scores(score)
     names, device = ("test", *run.config.ood), pick_device(device)
     network = run.load_model().to(device)
-    if score in ("odin", "gradnorm"):
+    if score in OF_IMAGES:
         of_images = getattr(scores, score)
         return {name: of_images(network, run.images(name)).detach().cpu().numpy() for name in names}
     images, labels = run.dataset().split("train")
     train = outputs(network, images)[0].to(device)  # a run saves no training features: they are many, and quickly made
-    if score == "mahalanobis":
-        of_features = partial(scores.mahalanobis, train, labels.to(device))
-    else:
-        of_features = partial(scores.knn, train, k=min(50, len(train)))
+    of_features = partial(FEATURE_SCORES[score], train, labels.to(device), network.classifier)
     return {name: of_features(torch.from_numpy(run.features[name]).to(device)).cpu().numpy() for name in names}
 
 

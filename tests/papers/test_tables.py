@@ -9,9 +9,11 @@ from statistics import mean
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ood_helpers import data, papers, scores, training
 from ood_helpers.__main__ import main
+from ood_helpers.beyond.feature_scores import FEATURE_SCORES
 from ood_helpers.config import Config
 from ood_helpers.course.html import markdown as render
 from ood_helpers.engine import history
@@ -163,6 +165,7 @@ def test_scores_of_features_are_fitted_to_the_training_images_of_the_runs_networ
     for score, by_hand in (
         ("mahalanobis", lambda x: scores.mahalanobis(train, labels, x)),
         ("knn", lambda x: scores.knn(train, x, k=50)),
+        ("vim", lambda x: FEATURE_SCORES["vim"](train.numpy(), labels, run.load_model().classifier, x)),
     ):
         result = tables.scores_of(run, score, "cpu")
         assert set(result) == {"test", "near", "noise"}
@@ -175,6 +178,22 @@ def test_scores_of_features_are_fitted_to_the_training_images_of_the_runs_networ
     knn = rows[rows["score"] == "knn"].set_index(["set", "metric"])
     values = tables.measure(run, "knn", device="cpu")
     assert knn.loc[("noise", "auroc"), "values"][0] == values["noise", "auroc"]
+
+
+def test_scores_have_the_numbers_of_their_names_and_others_are_refused(run):
+    network = run.load_model()
+    images, labels = run.dataset().split("train")
+    train, _ = history.outputs(network, images)
+    x = torch.from_numpy(run.features["noise"])
+    expected = {name: run.scores(name)["noise"] for name in (*scores.SCORES, *scores.BEYOND)}
+    expected["mahalanobis"] = scores.mahalanobis(train, labels, x)
+    expected["knn"] = scores.knn(train, x, k=min(50, len(train)))
+    for name in ("odin", "gradnorm"):
+        expected[name] = getattr(scores, name)(network, run.images("noise")).detach()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(tables.scores_of(run, name, "cpu")["noise"], values)
+    with pytest.raises(ValueError, match=r"unknown score 'mps'; known: msp, .*, odin, gradnorm, mahalanobis"):
+        tables.scores_of(run, "mps", "cpu")
 
 
 def test_measuring_does_not_change_the_run(run):

@@ -1,6 +1,7 @@
 """The command line: options, what it prints and writes, and wrong input in one sentence."""
 
 import io
+import json
 import subprocess
 import sys
 from dataclasses import fields
@@ -212,6 +213,31 @@ def test_a_wrong_option_is_one_line_without_the_usage(arguments, message, capsys
         command.main(arguments.split())
     printed = capsys.readouterr().err
     assert message in printed and printed.count("\n") == 1 and "usage" not in printed
+
+
+@pytest.mark.parametrize("missing", ["playwright", "chromium"])
+def test_a_benchmark_without_a_browser_leaves_the_explorer_out(missing, tmp_path, monkeypatch, capsys):
+    def row(device):
+        return [{"task": "task", "alternative": "ours", "ms": 1.0, "ratio": 1.0, "peak": None}]
+
+    def fail(device):
+        raise FloatingPointError("the last one fails")
+
+    tasks = dict.fromkeys(("train", "heads", "metrics"), row) | {"explorer": speed.TASKS["explorer"]}
+    monkeypatch.setattr(speed, "TASKS", tasks)
+    monkeypatch.setattr(speed, "machine", lambda device: {})
+    monkeypatch.setattr("ood_helpers.bench.scaling.measure", fail)
+    if missing == "playwright":
+        monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    with pytest.raises(SystemExit, match="the last one fails"):
+        command.main(["bench", "--device", "cpu", "--json", str(tmp_path / "rows.json")])
+    printed = capsys.readouterr().out
+    assert f"explorer is left out: the measurement needs {missing.title()}: " in printed
+    assert len(json.loads((tmp_path / "rows.json").read_text())["rows"]) == 3
+    with pytest.raises(SystemExit, match=f"^ood_helpers: the measurement needs {missing.title()}: "):
+        command.main(["bench", "explorer", "--device", "cpu"])
 
 
 def test_a_collapsed_training_is_warned_of(caplog):
