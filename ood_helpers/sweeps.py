@@ -83,9 +83,6 @@ def compare_losses(
     return {name: [next(trained) for _ in group] for name, group in configs.items()}
 
 
-lesson = compare_losses
-
-
 def choose_temperature(
     config: Config,
     temperatures: Sequence[float] = (0.04, 0.1, 0.2, 0.3, 0.5, 1.0),

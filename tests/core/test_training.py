@@ -219,8 +219,8 @@ def test_temperature_is_chosen_on_the_validation_part_alone(tmp_path, monkeypatc
     assert best == max(table, key=table.get) and all(0 <= value <= 1 for value in table.values())
 
 
-def test_lesson_trains_every_seed_of_every_recipe(tmp_path):
-    trained = sweeps.lesson(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
+def test_every_seed_of_every_recipe_is_trained(tmp_path):
+    trained = sweeps.compare_losses(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
     assert {name: [run.config.seed for run in group] for name, group in trained.items()} == {
         "softmax": [0, 1],
         "dismax": [0, 1],
