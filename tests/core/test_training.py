@@ -353,6 +353,18 @@ def test_fit_leaves_threads_random_state_and_allocator_as_they_were(tmp_path, mo
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_checkpoint_of_an_earlier_version_is_continued():
+    config = replace(QUICK, limit=64).resolved()
+    trainer, again = (training.Trainer(config, runs.load_dataset(config), torch.device("cpu")) for _ in range(2))
+    trainer.epoch = 1
+    trainer.train_epoch()
+    state = trainer.state_dict()
+    state["optimiser"] = state.pop("optimizer")
+    again.load_state_dict(state)
+    ours, theirs = (each.optimizer.state_dict()["state"] for each in (trainer, again))
+    assert ours and all(theirs[k]["momentum_buffer"].equal(ours[k]["momentum_buffer"]) for k in ours)
+
+
 def test_a_training_on_the_cpu_leaves_gpus_alone(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # torch warns where it has to save the state of several
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU was seeded"))
