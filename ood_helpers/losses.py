@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .beyond import norm_losses, target_losses
+from .beyond.styles import BEYOND_STYLES
+from .data.synthetic import mosaic
+from .drawing.styles import LOSS_STYLES
 from .engine.inputs import check_batch, check_positive, promote_to_float32
 from .engine.kernels import normalize_rows, pairwise_distances
 from .scores import entropy, min_distance, mmleps, mmles, mmls, msp
@@ -286,9 +289,7 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         inputs, targets = inputs[order], targets[order]
         mixed = inputs[len(inputs) // 2 :]
-        h, w = inputs.shape[2] // 2, inputs.shape[3] // 2
-        for shift, quadrant in enumerate((mixed[..., h:, :w], mixed[..., :h, w:], mixed[..., h:, w:]), start=1):
-            quadrant.copy_(quadrant.roll(shift, 0))
+        mixed.copy_(mosaic(*(mixed.roll(shift, 0) for shift in range(4))))
         self._mixed_labels = targets.detach()  # another object, for torch.compile
         return inputs, targets
 
@@ -321,7 +322,7 @@ class DisMaxLossSecondPart(IsoMaxLossSecondPart):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A head, a criterion and a score that belong together; ``label`` is for plots.
+    """A head, a criterion and a score that belong together.
 
     ``head(num_features, num_classes)`` makes the last layer and ``criterion(head, **options)`` the loss. ``score``
     is a name in ``scores.SCORES``; ``loss_lr`` is the learning rate of the criterion's own parameters, if any;
@@ -329,12 +330,16 @@ class Recipe:
     """
 
     name: str
-    label: str
     score: str
     head: Callable[..., nn.Module]
     criterion: Callable[..., nn.Module]
     loss_lr: float | None = None
     remedy: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name in plots and tables."""
+        return (LOSS_STYLES | BEYOND_STYLES)[self.name]["label"]
 
 
 def softmax(head: nn.Module) -> SoftmaxLoss:
@@ -360,22 +365,22 @@ def dismax_fpr(head: nn.Module, regularization: str = "fpr", **options: Any) -> 
 
 
 _PAPERS = (
-    Recipe("softmax", "Softmax (CE)", "msp", nn.Linear, softmax),
-    Recipe("logitnorm", "LogitNorm", "msp", nn.Linear, logitnorm),
-    Recipe("meln", "MELN", "msp", nn.Linear, meln, loss_lr=0.01, remedy="positive_temperature=True"),
-    Recipe("isomax", "IsoMax", "entropy", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
-    Recipe("isomaxplus", "IsoMax+", "min_distance", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
-    Recipe("dismax", "DisMax", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),
-    Recipe("dismax_fpr", "DisMax†", "mmles", DisMaxLossFirstPart, dismax_fpr),
+    Recipe("softmax", "msp", nn.Linear, softmax),
+    Recipe("logitnorm", "msp", nn.Linear, logitnorm),
+    Recipe("meln", "msp", nn.Linear, meln, loss_lr=0.01, remedy="positive_temperature=True"),
+    Recipe("isomax", "entropy", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
+    Recipe("isomaxplus", "min_distance", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
+    Recipe("dismax", "mmles", DisMaxLossFirstPart, DisMaxLossSecondPart),
+    Recipe("dismax_fpr", "mmles", DisMaxLossFirstPart, dismax_fpr),
 )
 _BEYOND = (
-    Recipe("elogitnorm", "ELogitNorm", "msp", nn.Linear, norm_losses.ELogitNormLoss),
-    Recipe("t2fnorm", "T2FNorm", "msp", norm_losses.T2FNormHead, softmax),
-    Recipe("logitclip", "LogitClip", "msp", nn.Linear, norm_losses.LogitClipLoss),
-    Recipe("mbls", "MbLS", "msp", nn.Linear, target_losses.MarginLabelSmoothingLoss),
-    Recipe("label_smoothing", "Label smoothing", "msp", nn.Linear, target_losses.LabelSmoothingLoss),
-    Recipe("focal", "Focal loss", "msp", nn.Linear, target_losses.FocalLoss),
-    Recipe("outlier_exposure", "Outlier exposure", "msp", nn.Linear, target_losses.OutlierExposureLoss),
+    Recipe("elogitnorm", "msp", nn.Linear, norm_losses.ELogitNormLoss),
+    Recipe("t2fnorm", "msp", norm_losses.T2FNormHead, softmax),
+    Recipe("logitclip", "msp", nn.Linear, norm_losses.LogitClipLoss),
+    Recipe("mbls", "msp", nn.Linear, target_losses.MarginLabelSmoothingLoss),
+    Recipe("label_smoothing", "msp", nn.Linear, target_losses.LabelSmoothingLoss),
+    Recipe("focal", "msp", nn.Linear, target_losses.FocalLoss),
+    Recipe("outlier_exposure", "msp", nn.Linear, target_losses.OutlierExposureLoss),
 )
 RECIPES = {r.name: r for r in _PAPERS}  # of the six papers: what tables and notebooks compare
 BEYOND = {r.name: r for r in _BEYOND}

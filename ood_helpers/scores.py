@@ -206,6 +206,23 @@ def gradnorm(model: Any, images: Tensor) -> Tensor:
         ``model.features(images)`` (N, D) feeds ``model.classifier``, whose weight is its only matrix (C, D).
     images : tensor of shape (N, C, H, W)
         Pixels in 0..255.
+
+    Returns
+    -------
+    tensor of shape (N,)
+        On the images' device.
+
+    Raises
+    ------
+    ValueError
+        If the model does not have these parts, or ``images`` is not a tensor of images.
+
+    Examples
+    --------
+    >>> model = torch.nn.Module()
+    >>> model.features, model.classifier = torch.nn.Flatten(), torch.nn.Linear(4, 3)
+    >>> gradnorm(model, torch.zeros(2, 1, 2, 2))  # the gradient is a multiple of the features
+    tensor([0., 0.])
     """
     _check_model("gradnorm", model, images, needs_features=True)
     head = model.classifier
@@ -216,11 +233,10 @@ def gradnorm(model: Any, images: Tensor) -> Tensor:
         return -functional_call(head, {name: weight}, (feature[None],)).log_softmax(1).mean()
 
     def score_batch(x):
-        with torch.no_grad():
-            features = model.features(x)
         chunk_size = max(1, 2**26 // weight.numel())  # images whose gradients take 256 MB at most
-        gradients = vmap(grad(divergence), in_dims=(None, 0), chunk_size=chunk_size)(weight, features)
-        return gradients.abs().sum((1, 2))
+        with torch.no_grad():  # grad computes its own all the same
+            gradients = vmap(grad(divergence), in_dims=(None, 0), chunk_size=chunk_size)(weight, model.features(x))
+            return gradients.abs().sum((1, 2))
 
     return _in_batches(model, images, score_batch)
 

@@ -35,10 +35,33 @@ def fit_all(
     ``joblib.parallel_config`` with ``n_jobs``, or :func:`ood_helpers.papers.cluster.cluster`, every training goes to
     that backend, whose workers must see the folder ``runs``.
 
+    Parameters
+    ----------
+    configs : iterable of Config
+    runs : str or Path
+        Folder of all runs.
+    device : str, optional
+        As in :func:`ood_helpers.fit`.
+    progress : bool
+        Whether to show a progress bar.
+
     Returns
     -------
     list of Run
         In the order of ``configs``.
+
+    Raises
+    ------
+    ValueError, FloatingPointError, OSError
+        As :func:`ood_helpers.fit`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (run,) = fit_all([Config(epochs=1, limit=32, ood=("noise",))], folder, "cpu", progress=False)
+    >>> run.label, len(run.history["epoch"])
+    ('Softmax (CE)', 2)
     """
     configs, runs = list(configs), Path(runs).resolve()
     saved = {config: load_if_intact(config, runs) for config in dict.fromkeys(configs)}
@@ -70,6 +93,35 @@ def compare_losses(
     """Train ``base`` with every recipe and the seeds 0 to ``seeds - 1``: ``{recipe: [run per seed]}``.
 
     LogitNorm's temperature is chosen once, on the validation split of seed 0.
+
+    Parameters
+    ----------
+    base : Config
+        Its loss, loss options and seed are replaced.
+    recipes : sequence of str
+        Names of losses; by default those of the six papers.
+    seeds : int
+        Trainings of each loss.
+    runs, device, progress
+        As in :func:`fit_all`.
+
+    Returns
+    -------
+    dict of str to list of Run
+
+    Raises
+    ------
+    ValueError, FloatingPointError, OSError
+        As :func:`ood_helpers.fit`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> base = Config(epochs=1, limit=32, ood=("noise",))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = compare_losses(base, ["dismax"], seeds=1, runs=folder, device="cpu", progress=False)
+    >>> [(run.label, run.config.seed) for run in trained["dismax"]]
+    [('DisMax', 0)]
     """
     configs = {}
     for name in recipes:
@@ -83,9 +135,6 @@ def compare_losses(
     return {name: [next(trained) for _ in group] for name, group in configs.items()}
 
 
-lesson = compare_losses
-
-
 def choose_temperature(
     config: Config,
     temperatures: Sequence[float] = (0.04, 0.1, 0.2, 0.3, 0.5, 1.0),
@@ -95,12 +144,25 @@ def choose_temperature(
 ) -> tuple[float, dict[float, float]]:
     """Choose LogitNorm's temperature by :func:`validation_auroc`, without a test image or a test OOD set.
 
+    Parameters
+    ----------
+    config : Config
+        Its loss, loss options and seed are replaced: each temperature is trained once, with seed 0.
+    temperatures : sequence of float
+    runs, device, progress
+        As in :func:`fit_all`.
+
     Returns
     -------
     best : float
         The temperature with the highest AUROC.
     aurocs : dict
         ``{temperature: AUROC}``.
+
+    Raises
+    ------
+    ValueError, FloatingPointError, OSError
+        As :func:`ood_helpers.fit`.
     """
     configs = [replace(config, loss="logitnorm", loss_options=(("temperature", t),), seed=0) for t in temperatures]
     trained = fit_all(configs, runs, device, progress)

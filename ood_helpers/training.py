@@ -67,7 +67,7 @@ class Checkpoint:
 class Trainer:
     """One training: network, loss, optimizer, schedule and history.
 
-    ``papers.distributed.TeamTrainer``, for several processes, overrides the five methods after the constructor.
+    ``papers.distributed.DistributedTrainer``, for several processes, overrides the five methods after the constructor.
     """
 
     def __init__(self, config: ResolvedConfig, dataset: ImageSet, device: torch.device):
@@ -99,7 +99,7 @@ class Trainer:
         self.stateful: dict[str, Any] = {
             "network": self.network,
             "criterion": self.criterion,
-            "optimiser": self.optimizer,
+            "optimizer": self.optimizer,
         }
         self.stateful |= {"schedule": self.scheduler, "history": self.history}  # by their names in a checkpoint
         if self.average:
@@ -208,6 +208,8 @@ class Trainer:
 
     def load_state_dict(self, state: dict) -> None:
         """Continue from the ``state_dict`` of an interrupted training."""
+        if "optimiser" in state:  # its name in checkpoints of earlier versions
+            state["optimizer"] = state.pop("optimiser")
         self.epoch, self.best = state["epoch"], state["best"]
         for name, part in self.stateful.items():
             part.load_state_dict(state[name])
@@ -255,7 +257,7 @@ def fit(
     runs : directory of all runs
     device : "cpu", "cuda", or None for the GPU where there is one
     progress : whether to show a progress bar
-    trainer : ``papers.distributed.TeamTrainer`` where several processes share the training
+    trainer : ``papers.distributed.DistributedTrainer`` where several processes share the training
 
     Returns
     -------

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-# Of what has a norm; the second cue is the line.
+# Line styles differ too, so that colour is not the only cue.
 NORMS: dict[str, Style] = {
     "feature_norm": {"label": "features", "color": ID, "linestyle": "-"},
     "classifier_norm": {"label": "classifier", "color": "#000000", "linestyle": "--"},

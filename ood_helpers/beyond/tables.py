@@ -22,8 +22,8 @@ def all_scores(run: Run) -> dict[str, dict[str, np.ndarray]]:
     """Scores (N,) of the test and OOD sets, ``{score: {set: values}}``, by all scores of logits and features.
 
     Scores that need a linear classifier are left out where the run has a distance head. MSP is given as its log-odds,
-    which order alike and do not saturate. Scores of features are fitted on the first ``REFERENCE`` training images. Of
-    large sets every k-th image is scored.
+    which order alike and do not saturate. Scores of features are fitted on the first ``REFERENCE`` training images.
+    Large sets are subsampled: every k-th image is scored.
     """
     logits, features = (
         {name: rows[name][:: max(1, len(rows[name]) // MOST)] for name in ("test", *run.config.ood)}

@@ -35,6 +35,13 @@ def collect(model: nn.Module, sets: Mapping[str, Any], progress: bool = True) ->
         ``logits`` (N, C), ``features`` (N, D) and ``labels`` (N,) of every set. A folder has labels if it has as many
         subfolders as the model has classes, and no images beside them: their positions in alphabetical order.
 
+    Raises
+    ------
+    FileNotFoundError
+        If a folder does not exist.
+    ValueError
+        If :func:`wrap` finds no classifier, a set has no inputs, or the model's answers are not logits (B, C).
+
     Examples
     --------
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))

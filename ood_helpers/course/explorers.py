@@ -86,11 +86,11 @@ def live_explorers(runs: str | Path | None = None) -> Live:
     """Return the explorers of the site, from saved runs; missing ones are trained."""
     from .. import papers
     from ..config import Config
-    from ..sweeps import fit_all, lesson
+    from ..sweeps import compare_losses, fit_all
     from ..widgets import NormExplorer, Playground, ScoreExplorer, Sketchpad, link
 
     runs = runs or figures.settings().runs
-    groups = lesson(Config(), ("softmax", "logitnorm"), 3, runs)
+    groups = compare_losses(Config(), ("softmax", "logitnorm"), 3, runs)
     # MELN is drawn on as the variant that learns; as written, its answers are those of a failed training.
     others = [Config(loss="meln", loss_options={"positive_temperature": True})]
     others += [Config(loss=loss) for loss in ("isomax", "isomaxplus", "dismax", "dismax_fpr", "meln")]

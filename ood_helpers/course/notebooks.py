@@ -91,9 +91,9 @@ def _trains_lesson(path: Path) -> bool:
 def _train_lesson(data: str, device: str, runs: Path) -> None:
     """Train the runs that several notebooks share on all cores, before each notebook asks for them one by one."""
     from ..config import Config
-    from ..sweeps import lesson
+    from ..sweeps import compare_losses
 
-    lesson(Config(data=data), seeds=5, runs=runs, device=device)
+    compare_losses(Config(data=data), seeds=5, runs=runs, device=device)
 
 
 def _kernel_environment(data: str, device: str, runs: Path, target: Path, n_workers: int) -> dict[str, str]:

@@ -69,7 +69,8 @@ def resized_crop(images: Tensor, generator: torch.Generator, size: int = 224) ->
     return nn.functional.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
 
 
-# Each is called with images, generator and the epoch's alternating flips; the papers' draw their own flips instead.
+# Each is called with images, generator and the epoch's alternating flips; crop_flip and resized_crop draw their own
+# flips.
 AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator, Tensor], Tensor]] = {
     "none": lambda images, generator, flip: images,
     "crop_flip": lambda images, generator, flip: crop_flip(images, generator),

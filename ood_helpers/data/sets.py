@@ -57,17 +57,17 @@ def _odin_archive(file, md5, crop=False):
     return _DatasetEntry(Archive(f"https://www.dropbox.com/s/raw/{file}.tar.gz", md5, crop))
 
 
-_FAR = ("svhn", "textures", "noise")
+_FAR_OF_PHOTOGRAPHS = ("svhn", "textures", "noise")
 
 SETS = {
     # Many test images: of six classes 507, so that a rate changes in steps of 0.2 points.
     "digits": _DatasetEntry(_Digits, n_classes=10, known=6, parts=(6, 2, 7)),
-    # Few CIFAR images validate, 2,000, since the published networks are trained on all 50,000.
+    # Only 2,000 CIFAR images are held out for validation, because the published networks are trained on all 50,000.
     "cifar10": _DatasetEntry(
-        Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)), ("cifar100", *_FAR), 10, parts=(24, 1, 0)
+        Torchvision("CIFAR10", ("cifar-10-python.tar.gz",)), ("cifar100", *_FAR_OF_PHOTOGRAPHS), 10, parts=(24, 1, 0)
     ),
     "cifar100": _DatasetEntry(
-        Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR), 100, parts=(24, 1, 0)
+        Torchvision("CIFAR100", ("cifar-100-python.tar.gz",)), ("cifar10", *_FAR_OF_PHOTOGRAPHS), 100, parts=(24, 1, 0)
     ),
     "svhn": _DatasetEntry(
         Torchvision("SVHN", ("train_32x32.mat", "test_32x32.mat"), "split", ("train", "test")),
@@ -81,7 +81,7 @@ SETS = {
     ),
     "places365": _DatasetEntry(
         Torchvision("Places365", ("filelist_places365-standard.tar", "val_256.tar"), "split", ("val",)),
-        ("cifar10", *_FAR),
+        ("cifar10", *_FAR_OF_PHOTOGRAPHS),
         365,
     ),
     "mnist": _mnist_like("MNIST"),
@@ -96,7 +96,9 @@ SETS = {
     "imagenet_resize": _DatasetEntry(UserProvided("images of ImageNet resized to 32 x 32")),
     "imagenet_crop": _DatasetEntry(UserProvided("images of ImageNet cropped to 32 x 32")),
     "tiny_imagenet": _DatasetEntry(
-        Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"), _FAR, 200
+        Archive("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),
+        _FAR_OF_PHOTOGRAPHS,
+        200,
     ),
     "imagenet": _DatasetEntry(
         UserProvided("your own copy, train/ and val/ with class folders,", (256, 256)),
@@ -233,7 +235,9 @@ def split_parts(name: str) -> tuple[int, int, int] | None:
 
 
 def folds(imageset: ImageSet, k: int = 5, seed: int = 0) -> list[ImageSet]:
-    """Stratified k-fold cross-validation: fold i is tested on, a fifth of the other images validates.
+    """Stratified k-fold cross-validation.
+
+    In split i, fold i is the test set and a fifth of the other images is the validation set.
 
     Parameters
     ----------

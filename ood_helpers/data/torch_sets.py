@@ -81,16 +81,16 @@ def read(key: str, root: Path) -> Arrays:
     path = _path(key, root)
     if not path.is_file():
         raise FileNotFoundError(f"{PREFIX}{key} is not in {str(root)!r}: make it with data.from_torch first")
-    arrays = cached((str(path), path.stat().st_mtime_ns), lambda: _read(path))
+    return cached((str(path), path.stat().st_mtime_ns), lambda: _read(path, key))
+
+
+def _read(path: Path, key: str) -> Arrays:
+    tensors, metadata = read_tensors(path)
+    record = json.loads(metadata["set"])
+    arrays = Arrays(tensors["images"], tensors["labels"], tuple(record["classes"]), record["n_train"])
     if not key.endswith(_checksum(arrays)):
         raise ValueError(f"{path} is damaged; delete it and make it again with data.from_torch")
     return arrays
-
-
-def _read(path: Path) -> Arrays:
-    tensors, metadata = read_tensors(path)
-    record = json.loads(metadata["set"])
-    return Arrays(tensors["images"], tensors["labels"], tuple(record["classes"]), record["n_train"])
 
 
 def _path(key: str, root: str | Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""What a network answers, once for whole sets of images and after every epoch for a few of them."""
+"""Features and logits of a network, for whole sets and per epoch for a few images."""
 
 from collections.abc import Mapping
 

@@ -29,7 +29,7 @@ def check_batch(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the logits in float32 or float64; raise ValueError if shapes or labels do not fit."""
     if logits.dim() != 2 or labels.shape != logits.shape[:1] or logits.numel() == 0:
         raise ValueError(f"logits must be (B, C) and labels (B,), got {(*logits.shape,)} and {(*labels.shape,)}")
-    # Reading labels from a GPU would wait for it; the kernel's own assertion has to do.
+    # Reading labels from a GPU would force a synchronisation; there the CUDA kernel's assertion checks them.
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = labels.min().item(), labels.max().item()
         if low < 0 or high >= logits.shape[1]:

@@ -20,7 +20,7 @@ from ..runs import Run
 def fit(config: Config, runs: str | Path = "runs", device: str | None = None, progress: bool = True) -> Run:
     """``training.fit`` in each of the processes that torchrun started: they share each batch."""
     with process_group(pick_device(device)):
-        return training.fit(config, runs, device, progress, TeamTrainer)
+        return training.fit(config, runs, device, progress, DistributedTrainer)
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-class TeamTrainer(training.Trainer):
+class DistributedTrainer(training.Trainer):
     """A ``Trainer`` in each process; every batch is split over them, and process 0 writes.
 
     The loss is that of the complete batch, in every process: MELN's parameters and DisMax's mixed images need it.

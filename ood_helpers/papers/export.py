@@ -25,8 +25,8 @@ from .exported_runs import COLUMNS, FORMAT, evenly_spaced
 ROUNDED = 4096  # tensors with more values are rounded to float16; statistics and whitening filters are not
 PICTURES = {"test": 1000, "ood": 500}  # of each set
 SNAPSHOT_ROWS = 1000
-RECIPE = ("model", "epochs", "batch_size", "lr", "norm_bias_lr", "momentum", "nesterov", "weight_decay")
-RECIPE += ("ema_decay", "schedule", "warmup", "augment", "head_lr")
+TRAINING_FIELDS = ("model", "epochs", "batch_size", "lr", "norm_bias_lr", "momentum", "nesterov", "weight_decay")
+TRAINING_FIELDS += ("ema_decay", "schedule", "warmup", "augment", "head_lr")
 TERMS = {
     "cifar10": "CIFAR-10 (Krizhevsky, 2009), published for research without a licence",
     "cifar100": "CIFAR-100 (Krizhevsky, 2009), published for research without a licence",
@@ -217,7 +217,7 @@ def _torch_version(run: Run) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats rounded to five digits, which no curve shows the lack of."""
+    """Floats rounded to five significant digits, enough for every plot."""
     if isinstance(value, dict):
         return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -260,7 +260,7 @@ def card(index: dict) -> str:
         stored = next((record["weights"]["dtype"] for record in group if "weights" in record), "")
         options = "" if options == "{}" else options.strip("{}")
         lines.append(f"| {loss} | {options} | {seeds} | {accuracy} | {fitted} | {minutes} | {stored} |")
-    recipe = ", ".join(f"{name} {config[name]}" for name in RECIPE if config.get(name) is not None)
+    recipe = ", ".join(f"{name} {config[name]}" for name in TRAINING_FIELDS if config.get(name) is not None)
     terms = "; ".join(TERMS[name] for name in (config["data"], *config["ood"]) if name in TERMS)
     lines += ["", f"**Recipe.** {recipe}.", ""]
     lines += [f"**Machine.** {facts['processor']}, {facts['cores']} cores, torch {records[0]['torch']}.", ""]

@@ -77,6 +77,13 @@ def systems(name, seeds=5, quick=False, faithful=False, runs="runs", device=None
     Returns
     -------
     list of (model, loss, score, [run per seed])
+
+    Raises
+    ------
+    ValueError
+        If the table is unknown, or a change is not one that its protocol takes, such as a loss or a seed.
+    FloatingPointError, OSError
+        As :func:`ood_helpers.fit`.
     """
     if name not in PAPERS:
         raise ValueError(f"unknown table {name!r}; known: {', '.join(PAPERS)}")

@@ -2,15 +2,12 @@
 
 import numpy as np
 import torch
+import traitlets as t
 
-from ..engine.extras import needs
 from . import page as pages
 from . import static_figures, verdicts
 from .base import Widget
 from .score_explorer import SCORE_LABELS
-
-with needs("notebooks"):
-    import traitlets as t
 
 OWN = "your own picture"
 PER_SET = 4  # pictures of each OOD set, from the highest to the lowest score

@@ -156,8 +156,9 @@ def test_models_and_images_are_left_as_they_were(f, images):
         first = f(model, images)
     assert model.training and not model.body[2].training and images.equal(before)
     assert model.body[2].num_batches_tracked == 0 and all(p.grad is None for p in model.parameters())
-    assert not first.requires_grad
-    torch.testing.assert_close(torch.cat([f(model, images[:4]), f(model, images[4:])]), first)
+    parts = torch.cat([f(model, images[:4]), f(model, images[4:])])
+    assert not first.requires_grad and not parts.requires_grad
+    torch.testing.assert_close(parts, first)
 
 
 @pytest.mark.parametrize(

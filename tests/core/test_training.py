@@ -242,8 +242,8 @@ def test_temperature_is_chosen_on_the_validation_part_alone(tmp_path, monkeypatc
     assert best == max(table, key=table.get) and all(0 <= value <= 1 for value in table.values())
 
 
-def test_lesson_trains_every_seed_of_every_recipe(tmp_path):
-    trained = sweeps.lesson(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
+def test_every_seed_of_every_recipe_is_trained(tmp_path):
+    trained = sweeps.compare_losses(QUICK, ("softmax", "dismax"), 2, tmp_path, "cpu", False)
     assert {name: [run.config.seed for run in group] for name, group in trained.items()} == {
         "softmax": [0, 1],
         "dismax": [0, 1],
@@ -374,6 +374,18 @@ def test_fit_leaves_threads_random_state_and_allocator_as_they_were(tmp_path, mo
     with pytest.raises(FloatingPointError, match="positive_temperature=True"):
         fit(replace(QUICK, loss="meln", lr=1e30), tmp_path, "cpu", False)
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_continued():
+    config = replace(QUICK, limit=64).resolved()
+    trainer, again = (training.Trainer(config, runs.load_dataset(config), torch.device("cpu")) for _ in range(2))
+    trainer.epoch = 1
+    trainer.train_epoch()
+    state = trainer.state_dict()
+    state["optimiser"] = state.pop("optimizer")
+    again.load_state_dict(state)
+    ours, theirs = (each.optimizer.state_dict()["state"] for each in (trainer, again))
+    assert ours and all(theirs[k]["momentum_buffer"].equal(ours[k]["momentum_buffer"]) for k in ours)
 
 
 def test_a_training_on_the_cpu_leaves_gpus_alone(monkeypatch):

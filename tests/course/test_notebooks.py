@@ -176,7 +176,7 @@ def test_no_notebooks_is_one_sentence(project):
 def test_what_notebooks_share_is_trained_first_and_their_metadata_say_so(project, monkeypatch):
     trained = []
     monkeypatch.setattr(notebooks, "_train_lesson", lambda *settings: trained.append(settings))
-    paths = [write(project / f"notebooks/0{k}.ipynb", "# lesson(...)") for k in (1, 2)]
+    paths = [write(project / f"notebooks/0{k}.ipynb", "# compare_losses(...)") for k in (1, 2)]
     notebooks.regenerate("digits", "cpu")
     assert trained == []
     for path in paths:

@@ -8,6 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ood_helpers import Config, data, fit
+from ood_helpers.data import torch_sets
 from ood_helpers.losses import RECIPES
 
 IMAGES = torch.randint(256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -66,6 +67,13 @@ def test_every_loss_trains_on_it(loss, tmp_path, monkeypatch):
     config = Config(data=data.from_torch((IMAGES, LABELS), name="mine"), loss=loss, epochs=1, ood=("noise",))
     run = fit(config, tmp_path, "cpu", progress=False)
     assert run.logits["test"].shape == (12, 3) and np.isfinite(run.logits["test"]).all()
+
+
+def test_a_set_is_checked_once_not_by_every_training(tmp_path, monkeypatch):
+    name = data.from_torch((IMAGES, LABELS), name="once", root=tmp_path)
+    data.load(name, tmp_path)
+    monkeypatch.setattr(torch_sets, "_checksum", lambda arrays: pytest.fail("read again"))
+    assert data.load(name, tmp_path).images.equal(IMAGES)
 
 
 def test_a_missing_or_changed_file_is_one_sentence(tmp_path):

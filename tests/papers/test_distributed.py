@@ -92,7 +92,7 @@ def test_more_processes_than_images_are_refused_in_one_sentence(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
     config = Config(limit=2, ood=("near",)).resolved()
     with pytest.raises(ValueError, match="3 processes are more than there are training images, 2; start fewer"):
-        distributed.TeamTrainer(config, runs.load_dataset(config), torch.device("cpu"))
+        distributed.DistributedTrainer(config, runs.load_dataset(config), torch.device("cpu"))
 
 
 def test_more_processes_can_continue_than_were_interrupted():

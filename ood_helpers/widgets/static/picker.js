@@ -4,7 +4,7 @@ import { COVERED } from "./guess.js";
 import { sheet, theme } from "./plot.js";
 import { verdictGuess } from "./verdict_guess.js";
 import { drawScores, judge, say, verdictSentence, verdictTable } from "./verdicts.js";
-import { OWN_KEYS, bind, button, choice, h, linear, keepDrawn, placeOn, sentenceBelow, slider } from "./view.js";
+import { OWN_KEYS, bind, button, choice, group, h, linear, keepDrawn, placeOn, sentenceBelow, slider } from "./view.js";
 
 const WAIT = 120; // ms without a change, after which the kernel gets the pixels
 const CROP_MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -50,17 +50,7 @@ export function renderPicker({ model, el }) {
     node.classList.add("ood-start");
     node.setAttribute("aria-label", picture.name);
     node.append(canvas, h("span", {}, picture.name.replace(`${picture.group} `, ""))); // the group is named above
-    return { picture, node, canvas };
-  });
-  const groups = [...new Set(shipped.map(({ group }) => group))].map((name) => {
-    const members = pictures.filter(({ picture }) => picture.group === name).map(({ node }) => node);
-    const text = name === "known" ? "known classes" : name;
-    return h(
-      "div",
-      { class: "ood-group", role: "group", "aria-label": text },
-      h("small", {}, text),
-      h("div", {}, ...members),
-    );
+    return { picture, node, canvas, group: picture.group === "known" ? "known classes" : picture.group };
   });
   const table = verdictTable(meta, (k) => state.set({ run: networks[k].name }));
   const sets = meta.allowed.ood.among.map((name) => [name, name]);
@@ -91,7 +81,7 @@ export function renderPicker({ model, el }) {
       h("div", {}, seen, h("small", {}, `${size[1]} × ${size[0]} pixels: what the networks see`), status, own),
       h("div", {}, table.node, h("div", { class: "ood-row" }, ood.node), scores),
     ),
-    h("div", { class: "ood-starts", role: "group", "aria-label": "Pictures" }, ...groups),
+    h("div", { class: "ood-starts", role: "group", "aria-label": "Pictures" }, ...group(pictures)),
     ...sentence.nodes,
   );
   own.hidden = alone;

@@ -6,7 +6,7 @@ import { networkLogits, openNetworks, scoreGradient } from "./image_networks.js"
 import { sheet, theme } from "./plot.js";
 import { verdictGuess } from "./verdict_guess.js";
 import { drawScores, judge, say, surpriseOf, surpriseWords, verdictSentence, verdictTable } from "./verdicts.js";
-import { bind, button, choice, h, linear, keepDrawn, sentenceBelow, slider } from "./view.js";
+import { bind, button, choice, group, h, linear, keepDrawn, sentenceBelow, slider } from "./view.js";
 
 const KEPT = 12; // drawings in the strip
 const SURER_STEPS = 8; // of "make it surer", each of one cell in the block that matters most
@@ -66,16 +66,8 @@ export function renderSketchpad({ model, el }) {
     node.classList.add("ood-start");
     node.setAttribute("aria-label", `Start from ${start.name}, ${groupOf(start)}`);
     node.append(picture, h("span", {}, start.name));
-    return { start, node, picture };
+    return { start, node, picture, group: groupOf(start) };
   });
-  const groups = [...new Set(starts.map(groupOf))].map((name) =>
-    h(
-      "div",
-      { class: "ood-group", role: "group", "aria-label": name },
-      h("small", {}, name),
-      h("div", {}, ...startButtons.filter(({ start }) => groupOf(start) === name).map(({ node }) => node)),
-    ),
-  );
   const targets = starts.map((start, k) => [String(k), `${start.name} (${groupOf(start)})`]);
   const fields = {
     target: choice("Morph into", targets, () => startMorph(0.5), "target"),
@@ -128,7 +120,7 @@ export function renderSketchpad({ model, el }) {
       ),
       table.node,
     ),
-    h("div", { class: "ood-starts", role: "group", "aria-label": "Start from" }, ...groups),
+    h("div", { class: "ood-starts", role: "group", "aria-label": "Start from" }, ...group(startButtons)),
     h("div", { class: "ood-row ood-change" }, fields.target.node, share.node, surer),
     h(
       "div",

@@ -139,6 +139,19 @@ export function button(label, click, key = "") {
   return node;
 }
 
+/** Group buttons [{group, node}] below the names of their groups. */
+export function group(buttons) {
+  return [...new Set(buttons.map(({ group }) => group))].map((name) => {
+    const members = buttons.filter(({ group }) => group === name).map(({ node }) => node);
+    return h(
+      "div",
+      { class: "ood-group", role: "group", "aria-label": name },
+      h("small", {}, name),
+      h("div", {}, ...members),
+    );
+  });
+}
+
 /** Numbers with their names: {key: {term, value}} of {key: name}, and the list that holds them. */
 export function readouts(names) {
   const entries = Object.entries(names).map(([key, name]) => {
