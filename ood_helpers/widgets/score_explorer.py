@@ -8,7 +8,7 @@ import traitlets as t
 from .. import metrics, scores
 from ..beyond import logit_scores
 from . import page as pages
-from . import static_figures
+from . import static_figures, verdicts
 from .base import Widget
 from .explorer_data import BINS, Data, Track, to_float16
 from .explorer_state import OPTIONS, compute
@@ -86,12 +86,12 @@ class ScoreExplorer(Widget):
 
     def __init__(self, runs, *others, **state):
         runs = list(runs) if isinstance(runs, (list, tuple)) else [runs]
-        if others or not all(hasattr(run, "config") and hasattr(run, "logits") for run in runs):
+        if others or not runs or not all(hasattr(run, "config") and hasattr(run, "logits") for run in runs):
             raise TypeError(
                 "ScoreExplorer takes a trained run or a list of them; "
                 "for arrays of logits call ScoreExplorer.from_logits(id_logits, ood_logits)"
             )
-        self._open(_data_of_runs(runs), state)
+        self._open(_data_of_runs(verdicts.check_runs("ScoreExplorer", runs)), state)
 
     @classmethod
     def from_logits(
@@ -125,9 +125,11 @@ class ScoreExplorer(Widget):
         Raises
         ------
         ValueError
-            If shapes do not fit together, or logits are not finite.
+            If shapes or names do not fit together, or logits are not finite.
         """
         oods = dict(ood_logits) if isinstance(ood_logits, dict) else {"OOD": ood_logits}
+        if not oods or id_name in oods:
+            raise ValueError(f"ood_logits needs at least one OOD set, and none named as the ID set, {id_name!r}")
         track = _track(name, score, {id_name: id_logits} | oods, snapshots)
         rows, count = track.logits[id_name][-1].shape
         classes = [str(c) for c in (range(count) if classes is None else classes)]
@@ -209,15 +211,12 @@ def _track(name, score, logits, snapshots=None):
 
 def _data_of_runs(runs):
     first, oods = runs[0], list(runs[0].config.ood)
-    if len({(r.config.data, r.config.known, r.config.fold, r.config.ood) for r in runs}) > 1:
-        raise ValueError("the runs of one explorer must share data, known classes, fold and OOD sets")
-    labels = [run.label for run in runs]
     tracks, images = [], {}
-    for run in runs:
-        name = run.label if labels.count(run.label) == 1 else f"{run.label}, seed {run.config.seed}"
+    for run, name in zip(runs, verdicts.run_names(runs)):
         logits = {key: run.logits[key] for key in ("test", *oods)}
         track = _track(name, run.config.recipe.score, logits, run.snapshots)
-        track.loss, track.seed = run.label, f"seed {run.config.seed}"
+        only = name == run.label
+        track.loss, track.seed = run.label, f"seed {run.config.seed}" if only else name.removeprefix(f"{run.label}, ")
         tracks.append(track)
 
     def images_of(name):

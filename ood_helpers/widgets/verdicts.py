@@ -26,9 +26,13 @@ def check_runs(widget: str, runs: Run | Sequence[Run]) -> list[Run]:
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """Name each run by its label, and by its seed where several have the same."""
-    labels = [run.label for run in runs]
-    return [run.label if labels.count(run.label) == 1 else f"{run.label}, seed {run.config.seed}" for run in runs]
+    """Name each run by its label, with its seed where labels repeat, and its configuration's hash where both do."""
+    names = [run.label for run in runs]
+    for further in ([f"seed {run.config.seed}" for run in runs], [run.config.hash for run in runs]):
+        names = [name if names.count(name) == 1 else f"{name}, {more}" for name, more in zip(names, further)]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two of the runs have the same configuration: {repeated[0]}")
+    return names
 
 
 def describe(run: Run, name: str) -> dict:

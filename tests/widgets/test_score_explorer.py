@@ -1,14 +1,16 @@
 """The score explorer in Python: its state, its images, its errors."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import traitlets
 from explorers import make_explorer
 
-from ood_helpers import Config, fit
-from ood_helpers.widgets import ScoreExplorer, link, score_explorer
+from ood_helpers import Config, fit, metrics
+from ood_helpers.widgets import ScoreExplorer, Sketchpad, link, score_explorer
 
 
 def test_state_set_in_python_changes_the_summary():
@@ -61,13 +63,18 @@ def test_bad_input_gets_one_clear_sentence():
         (lambda: ScoreExplorer.from_logits(good, good, classes=["a"]), "need 2 class names"),
         (lambda: ScoreExplorer.from_logits(good, good, labels=[1]), "and 3 labels"),
         (lambda: ScoreExplorer.from_logits(good, good, images={}), "must be 3 images"),
+        (
+            lambda: ScoreExplorer.from_logits(good, {"ID": good}),
+            "at least one OOD set, and none named as the ID set, 'ID'",
+        ),
+        (lambda: ScoreExplorer.from_logits(good, {}), "ood_logits needs at least one OOD set"),
         (lambda: ScoreExplorer.from_logits(good, good, score="mps"), "unknown score 'mps'; known: msp, max_logit"),
     ):
         with pytest.raises((ValueError, traitlets.TraitError), match=words):
             call()
 
 
-@pytest.mark.parametrize("arguments", [(np.eye(3),), (np.eye(3), np.zeros((2, 3))), ([np.eye(3)],), (Config(),)])
+@pytest.mark.parametrize("arguments", [(np.eye(3),), (np.eye(3), np.zeros((2, 3))), ([np.eye(3)],), (Config(),), ([],)])
 def test_logits_instead_of_runs_get_the_way_to_from_logits(arguments):
     with pytest.raises(TypeError, match=r"takes a trained run.*call ScoreExplorer\.from_logits\(id_logits, ood_log"):
         ScoreExplorer(*arguments)
@@ -105,3 +112,25 @@ def test_runs_open_as_they_are(tmp_path):
     assert (explorer.data.tiles("test", [3])[0, :, :, 0] == runs[1].images("test")[3, 0].numpy()).all()
     with pytest.raises(ValueError, match="must share data"):
         ScoreExplorer([runs[0], fit(Config(known=5, **options), runs=tmp_path, device="cpu", progress=False)])
+
+
+def test_runs_with_one_label_and_seed_are_told_apart_by_their_configurations(tmp_path):
+    base = Config(epochs=1, ood=("noise",), limit=40)
+    configs = [base, replace(base, epochs=2), replace(base, loss="meln")]
+    first, second, other = (fit(config, tmp_path, "cpu", progress=False) for config in configs)
+    names = [f"Softmax (CE), seed 0, {run.config.hash}" for run in (first, second)]
+    explorer = ScoreExplorer([first, second, other])
+    assert explorer.choices["run"] == [*names, "MELN"]
+    assert [(run["loss"], run["seed"]) for run in explorer.meta["runs"]] == [
+        ("Softmax (CE)", f"seed 0, {first.config.hash}"),
+        ("Softmax (CE)", f"seed 0, {second.config.hash}"),
+        ("MELN", "seed 0"),
+    ]
+    explorer.run, explorer.epoch = names[1], 2
+    assert explorer.summary["metrics"]["auroc"] == pytest.approx(second.detection()["noise"]["auroc"], abs=1e-3)
+    pad = Sketchpad([first, second])
+    assert list(pad.logits) == names == [row["name"] for row in pad.summary]
+    for run, row in zip((first, second), pad.summary):
+        assert row["threshold"] == pytest.approx(metrics.threshold(run.scores()["validation"]), abs=1e-6)
+    with pytest.raises(ValueError, match=rf"two of the runs have the same configuration: {re.escape(names[0])}"):
+        ScoreExplorer([first, first])
