@@ -199,7 +199,8 @@ def add_training(parser):
 
 def add_table(parser):
     """Add the options of ``table``."""
-    text = "a paper's table beside what it published, by its protocol; without one, all seven losses by the lesson's"
+    text = "a paper's table beside what it published, by its protocol; without one, the six papers' losses (seven with "
+    text += "DisMax-dagger) by the lesson's"
     parser.add_argument("paper", nargs="?", choices=PAPERS, help=text)
     add_training(parser)
     parser.add_argument("--quick", action="store_true", help="two epochs, few images: does it run?")

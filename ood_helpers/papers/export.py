@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +14,12 @@ import torch
 
 from .. import losses
 from ..beyond.tables import aurocs_by_set
+from ..config import Config
 from ..data import synthetic
 from ..engine.device import processor
 from ..engine.files import atomic_write
 from ..engine.history import outputs
+from ..engine.options import OPTIONS
 from ..engine.tensors import write_tensors
 from ..runs import Run, check_images, checksum, load_run, with_checksum
 from ..scores import compact_float_dtype
@@ -269,10 +272,25 @@ def card(index: dict) -> str:
         "",
     ]
     lines += [f"**Note.** {facts['note']}"] if "note" in facts else []
-    again = f"python -m ood_helpers export RUNS figures/{config['data']}"
-    lines += [
-        "",
-        f"**To make it again**, train with `python -m ood_helpers table` into a folder RUNS, then `{again}`.",
-        "",
-    ]
-    return "\n".join(lines)
+    stored = dict.fromkeys(record["config"]["loss"] for record in records if "weights" in record)
+    export = ["export", "RUNS", f"figures/{config['data']}", "--data", config["data"], "--networks", *stored]
+    arguments = [*(_training_arguments(group[0]["config"]) for group in groups.values()), export]
+    others = "; with `--seed`, also the other seeds of the table" if len(records) > len(groups) else ""
+    lines += ["", f"**To make it again**, train into a folder RUNS and export it{others}:", "", "```sh"]
+    lines += [shlex.join(["python", "-m", "ood_helpers", *each]) for each in arguments]
+    return "\n".join([*lines, "```", ""])
+
+
+def _training_arguments(record: dict[str, Any]) -> list[str]:
+    """Arguments of the command line that train a configuration: what differs from the defaults of its set."""
+    config, usual = Config.from_dict(record).resolved(), Config(record["data"]).resolved()
+    # The other defaults depend on these two.
+    changes = {name: v for name in ("model", "known") if (v := getattr(config, name)) != getattr(usual, name)}
+    usual = Config(config.data, **changes).resolved()
+    changes |= {name: v for name in OPTIONS if (v := getattr(config, name)) != getattr(usual, name)}
+    arguments = ["train"]
+    for name, value in ({"data": config.data, "loss": config.loss} | changes).items():
+        values = value if isinstance(value, tuple) else (value,)
+        arguments += [f"--{name.replace('_', '-')}"]
+        arguments += [f"{v[0]}={v[1]}" if name == "loss_options" else str(v) for v in values]
+    return [*arguments, "--runs", "RUNS"]

@@ -1,6 +1,7 @@
 """Exported runs: what is exported is what is loaded, damage is named, and the committed ones are complete."""
 
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import ood_helpers
+from ood_helpers import __main__ as command
 from ood_helpers import training
 from ood_helpers.beyond import tables
 from ood_helpers.config import Config
@@ -221,6 +223,15 @@ def test_an_explorer_shows_the_pictures_that_there_are(exported, tmp_path):
     np.testing.assert_array_equal(explorer.data.tiles("test", [29])[0, :, :, 0], run.images("test")[29, 0])
     places = explorer.for_page()["constants"]["meta"]["tiles"]
     assert max(places["test"]) < 30 and max(places["near"]) < 20 and max(places["noise"]) < ROWS
+
+
+def test_the_commands_of_the_card_train_and_export_what_it_describes(runs, exported):
+    card = (exported / "README.md").read_text()
+    commands = [shlex.split(line)[3:] for line in card.splitlines() if line.startswith("python -m ood_helpers ")]
+    *trainings, again = [command.make_parser().parse_args(words) for words in commands]
+    assert [command.config_from(args) for args in trainings] == [runs[0].config, runs[2].config]  # one seed of each
+    assert all(args.runs == "RUNS" for args in trainings) and "`--seed`" in card
+    assert (again.from_runs, again.data, again.networks) == ("RUNS", "digits", ["softmax", "dismax_fpr"])
 
 
 def test_all_finished_runs_of_a_data_set_are_found_in_order(runs, tmp_path):

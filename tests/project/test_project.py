@@ -337,9 +337,13 @@ def test_commands_of_the_readmes_exist():
     assert commands == {"train", "table", "export", "bench"}
 
 
-def test_the_map_of_the_package_names_every_file_of_its_core():
-    named = set(re.findall(r"`(\w+\.py)`", (ROOT / "ood_helpers/README.md").read_text(encoding="utf-8")))
-    assert {path.name for path in (ROOT / "ood_helpers").glob("*.py")} - {"__init__.py"} <= named
+def test_the_readmes_of_the_package_name_every_file():
+    package = ROOT / "ood_helpers"
+    readmes = {path.parent: path.read_text(encoding="utf-8") for path in package.rglob("README.md")}
+    files = [path for kind in ("*.py", "*.csv") for path in package.rglob(kind)]
+    for path in files:
+        if path.name not in ("__init__.py", "__main__.py") and path.parent.name != "exercises":
+            assert f"`{path.name}`" in readmes[package] + readmes.get(path.parent, ""), path
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
