@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields, replace
 from functools import cached_property
@@ -208,9 +208,11 @@ def _checked(name: str, value: Any, default: Any) -> Any:
         isinstance(value, bool) and kind is not bool
     ):
         raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}")
-    elif isinstance(value, float) and not math.isfinite(value):
+    if kind is not float:
+        return value
+    if not abs(value) <= sys.float_info.max:
         raise ValueError(f"{name} must be a finite number, not {value!r}")
-    return value
+    return float(value)  # 1 and 1.0 are one configuration, with one hash
 
 
 def _checked_options(value: Any) -> tuple[tuple[str, Any], ...]:
@@ -220,6 +222,8 @@ def _checked_options(value: Any) -> tuple[tuple[str, Any], ...]:
         options = {None: None}
     if not all(isinstance(name, str) and isinstance(x, (bool, int, float, str)) for name, x in options.items()):
         raise ValueError(f"loss_options must map names to values, not {value!r}")
+    # Every number that a loss takes is a float; larger whole numbers would not stay what they are.
+    options = {name: float(x) if type(x) is int and abs(x) < 2**53 else x for name, x in options.items()}
     return tuple(sorted(options.items()))
 
 

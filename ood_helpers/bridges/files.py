@@ -16,7 +16,7 @@ from ..runs import Run
 
 TOLERANCE = 1e-4  # of the logits that onnxruntime computes, absolute and relative
 # What config.json holds: how the network is built, and the names of its classes.
-FIELDS = {"model": str, "loss": str, "dropout": float, "shape": list, "classes": list}
+FIELDS: dict[str, Any] = {"model": str, "loss": str, "dropout": (int, float), "shape": list, "classes": list}
 
 
 def save_network(run: Run, folder: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -11,6 +12,15 @@ from safetensors.torch import load_file
 
 from ood_helpers import losses, models
 from ood_helpers.bridges import load_network, save_network, save_onnx
+
+
+@pytest.mark.parametrize("dropout", [0, 0.0])
+def test_a_network_without_dropout_is_read_back(run, tmp_path, dropout):
+    folder = save_network(replace(run, config=replace(run.config, dropout=dropout)), tmp_path)
+    assert json.loads((folder / "config.json").read_text())["dropout"] == 0
+    record = json.loads((folder / "config.json").read_text()) | {"dropout": dropout}
+    (folder / "config.json").write_text(json.dumps(record))
+    assert load_network(folder).classifier.out_features == len(run.classes)
 
 
 def test_a_saved_network_is_the_same_and_others_can_read_it(run, tmp_path):

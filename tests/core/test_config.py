@@ -122,6 +122,18 @@ def test_photographs_have_settings_of_their_own():
     assert (other.head_lr, other.norm_bias_lr) == (None, None)
 
 
+def test_whole_numbers_and_floats_are_the_same_configuration():
+    whole = Config(loss="isomax", lr=1, dropout=0, weight_decay=0, loss_options={"entropic_scale": 7})
+    same = Config(loss="isomax", lr=1.0, dropout=0.0, weight_decay=0.0, loss_options={"entropic_scale": 7.0})
+    assert whole == same and whole.folder("runs") == same.folder("runs")
+    assert json.dumps(asdict(whole)) == json.dumps(asdict(same)) and whole.label == "IsoMax (entropic scale 7)"
+    assert Config.from_dict(asdict(whole)).hash == same.hash
+    option = {"positive_temperature": True}
+    assert Config(loss="meln", loss_options=option).loss_options == (("positive_temperature", True),)
+    with pytest.raises(ValueError, match="lr must be a finite number, not 1000"):
+        Config(lr=10**400)
+
+
 @pytest.mark.parametrize("decay", [1.0, -0.5])
 def test_a_decay_of_the_weights_average_is_from_0_to_below_1(decay):
     with pytest.raises(ValueError, match=f"ema_decay must be from 0 to below 1, not {decay}"):
