@@ -1,12 +1,12 @@
 """Accept or reject an input by a score of a model's answer and a threshold fitted on validation data."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from . import metrics, scores
 from .beyond.feature_scores import FEATURE_SCORES
@@ -128,15 +128,28 @@ class Detector:
         -------
         Detector
             Itself.
+
+        Raises
+        ------
+        ValueError
+            If the data do not fit together or are too few; the detector then stays as it was.
         """
+        fitted = copy.copy(self)
+        fitted._fit(X, y, ood, train, name)
+        vars(self).update(vars(fitted))
+        return self
+
+    def _fit(self, X: Any, y: Any, ood: Any, train: Any, name: str) -> None:
         self._reference = self._fit_reference(train)
         logits, features, labels = self._run(X)
         labels = labels if y is None else y
         temperature, cost = self._params["temperature"], self._params["cost"]
-        if (temperature == "fit" or cost is not None) and (labels is None or logits is None):
-            raise ValueError("fitting a temperature or a cost needs class labels and logits: fit(logits, labels)")
+        if temperature == "fit" or cost is not None:
+            if labels is None or logits is None:
+                raise ValueError("fitting a temperature or a cost needs class labels and logits: fit(logits, labels)")
+            logits, labels = metrics.check_rows_and_labels(logits, labels, "logits")
         if temperature == "fit":
-            errors = (np.argmax(logits, 1) != np.asarray(labels)).any()  # without, the fit ends at its limit
+            errors = (np.argmax(logits, 1) != labels).any()  # without, the fit ends at its limit
             temperature = metrics.fit_temperature(logits, labels) if errors else 1.0
         self.temperature_ = float(temperature)
         self.id_scores_ = self._score(logits, features)
@@ -144,12 +157,11 @@ class Detector:
         if cost is None:
             self.threshold_ = metrics.threshold(self.id_scores_, self._params["acceptance"], finite_sample=True)
         else:
-            values, wrong = self.id_scores_, np.argmax(logits, 1) != np.asarray(labels)
+            values, wrong = self.id_scores_, np.argmax(logits, 1) != labels
             if ood is not None:
                 values = np.append(values, more := self.score_samples(ood))
                 wrong = np.append(wrong, np.ones(len(more), bool))
             self.threshold_ = _cheapest(values, wrong, cost)
-        return self
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Scores (N,), higher = more in-distribution."""
@@ -260,7 +272,7 @@ class Detector:
     def _run(self, X: Any) -> tuple[Any, Any, Any]:
         """Logits, features and labels; None where there are none."""
         if getattr(X, "ndim", 0) == 2 or (isinstance(X, list) and np.ndim(X) == 2):
-            array = np.asarray(X.detach().cpu() if isinstance(X, torch.Tensor) else X)
+            array = metrics._to_numpy(X)
             return (None, array, None) if self._of_features() else (array, None, None)
         if self._params["model"] is None:
             raise ValueError("a detector without a model takes logits, an array of two dimensions")
@@ -276,7 +288,7 @@ class Detector:
         labels = of_batches if labels is None else labels
         if labels is None:
             raise ValueError("the training set of a score of features needs labels: train=(X, labels)")
-        return {"features": np.asarray(features), "labels": np.asarray(labels)}
+        return {"features": np.asarray(features), "labels": metrics._to_numpy(labels)}
 
     def _score(self, logits: Any, features: Any) -> np.ndarray:
         score = self._params["score"]

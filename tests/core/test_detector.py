@@ -45,6 +45,42 @@ def test_too_few_validation_inputs_are_said_so():
         Detector().fit(LOGITS[:18])
 
 
+def test_a_fit_that_fails_leaves_the_detector_as_it_was():
+    detector = Detector(temperature="fit")
+    with pytest.raises(ValueError, match="at least 19, got 10 scores"):
+        detector.fit(LOGITS[:10], LABELS[:10])
+    with pytest.raises(ValueError, match="the detector is not fitted"):
+        detector.predict(LOGITS)
+    before = dict(vars(detector.fit(LOGITS, LABELS)))
+    with pytest.raises(ValueError, match="at least 19, got 10 scores"):
+        detector.fit(LOGITS[:10], 2 - LABELS[:10], name="other")
+    assert vars(detector) == before
+
+
+@pytest.mark.parametrize("settings", [{"temperature": "fit"}, {"cost": 3}])
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (LABELS[:, None], r"logits must be \(N, C\) and labels \(N,\), got \(300, 3\) and \(300, 1\)"),
+        (LABELS[:-1], r"got \(300, 3\) and \(299,\)"),
+        (LABELS + 1, r"labels must be integers in 0\.\.2"),
+        (LABELS / 1, r"labels must be integers in 0\.\.2"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(settings, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Detector(**settings).fit(LOGITS, labels)
+
+
+@pytest.mark.parametrize("settings", [{"temperature": "fit"}, {"cost": 3}, {}])
+def test_logits_may_be_tensors_of_any_precision(settings):
+    logits, labels = torch.from_numpy(LOGITS).bfloat16(), torch.from_numpy(LABELS)
+    expected = Detector(**settings).fit(logits.double().numpy(), LABELS)
+    result = Detector(**settings).fit(logits.requires_grad_(), labels)
+    assert result.threshold_ == pytest.approx(expected.threshold_)
+    np.testing.assert_allclose(result.score(logits), expected.score(logits.detach().double()))
+
+
 @pytest.mark.parametrize("cost", [0.5, 3, 20])
 def test_a_cost_gives_the_threshold_with_the_least_total(cost):
     ood = RNG.standard_normal((100, 3))
