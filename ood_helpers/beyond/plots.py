@@ -85,10 +85,15 @@ def norm_panels(fig: Figure, trained: Sequence[Any]) -> None:
 
 def logit_norms(ax: Axes, trained: Mapping[str, Any], of: str = "test") -> Axes:
     """Draw the median norm of the logits of each ``{loss: run}`` against the epoch."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     for loss, style in styles(trained).items():
         history = trained[loss].history
         ax.plot(history["epoch"], recorded(history, "norm", of), **style | {"markersize": 3})
-    ax.set(xlabel="epoch", ylabel="median norm of the logits", ylim=(0, None))
+    ax.set(xlabel="epoch", ylabel="median norm of the logits", yscale="log")  # IsoMax's are distances, and long
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     legend_below(ax)
     return ax
 
