@@ -147,18 +147,6 @@ def test_scores_of_features_take_the_training_set(network, score, tmp_path):
         Detector(network, score).fit(validation)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("score", ["knn", "vim"])
-def test_scores_of_features_take_a_network_on_a_gpu(score):
-    train, labels = torch.randint(256, (90, 1, 8, 8), dtype=torch.uint8), torch.arange(90) % 3
-    network = models.build("cnn", 3, (1, 8, 8), nn.Linear)
-    expected = Detector(network, score).fit(train[:40], train=(train, labels)).score(train)
-    network.cuda()
-    result = Detector(network, score).fit(train[:40], train=(train, labels.cuda())).score(train)
-    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
-    assert network.classifier.weight.is_cuda
-
-
 def test_saved_and_loaded_it_answers_the_same_and_knows_its_model(network, tmp_path):
     path = tmp_path / "detector.safetensors"
     detector = Detector(network, "entropy", "fit", acceptance=0.9).fit(LOGITS, LABELS, name="mine")
