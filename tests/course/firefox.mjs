@@ -33,6 +33,17 @@ async function until(read, wanted = Boolean) {
     await new Promise((done) => setTimeout(done, 50));
   }
 }
+/** Wait until a wanted value has stayed the same for half a second: a stroke is answered while it is drawn. */
+async function settled(read, wanted) {
+  let [value, same] = ["", 0];
+  await until(async () => {
+    const next = await read();
+    same = wanted(next) && next === value ? same + 1 : 0;
+    value = next;
+    return same === 10;
+  });
+  return value;
+}
 const textOf = (frame, selector) => frame.evaluate((s) => document.querySelector(s)?.textContent ?? "", selector);
 const focus = (frame, selector) => frame.evaluate((s) => document.querySelector(s).focus(), selector);
 
@@ -41,7 +52,7 @@ try {
   await page.goto(`${site}/index.html`);
   const pad = await until(async () => page.frames().find((frame) => frame.url().includes("sketchpad.html")));
   const sentence = () => textOf(pad, ".ood-sentence");
-  seen.opened = await until(sentence, (text) => text.includes("the drawing")); // at first the pad is empty
+  seen.opened = await settled(sentence, (text) => text.includes("the drawing")); // at first the pad is empty
   await pad.evaluate(() => document.querySelector("[data-key=clear]").click());
   seen.cleared = await until(sentence, (text) => text.includes("the empty pad"));
   const [frameBox, box] = [
@@ -53,7 +64,7 @@ try {
   await page.mouse.down();
   await page.mouse.move(x, y + box.height * 0.8, { steps: 5 });
   await page.mouse.up();
-  seen.drawn = await until(sentence, (text) => text.includes("the drawing"));
+  seen.drawn = await settled(sentence, (text) => text.includes("the drawing"));
 
   // Explorers: a key on a slider changes what they say.
   for (const [name, control] of Object.entries({ scores: "threshold", norm: "norm", playground: "x" })) {
