@@ -272,7 +272,7 @@ class Detector:
     def _run(self, X: Any) -> tuple[Any, Any, Any]:
         """Logits, features and labels; None where there are none."""
         if getattr(X, "ndim", 0) == 2 or (isinstance(X, list) and np.ndim(X) == 2):
-            array = metrics._to_numpy(X)
+            array = metrics.to_numpy(X)
             return (None, array, None) if self._of_features() else (array, None, None)
         if self._params["model"] is None:
             raise ValueError("a detector without a model takes logits, an array of two dimensions")
@@ -288,7 +288,7 @@ class Detector:
         labels = of_batches if labels is None else labels
         if labels is None:
             raise ValueError("the training set of a score of features needs labels: train=(X, labels)")
-        return {"features": np.asarray(features), "labels": metrics._to_numpy(labels)}
+        return {"features": np.asarray(features), "labels": metrics.to_numpy(labels)}
 
     def _score(self, logits: Any, features: Any) -> np.ndarray:
         score = self._params["score"]

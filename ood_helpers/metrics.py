@@ -19,7 +19,7 @@ Array = ArrayLike | torch.Tensor
 POSITIVES = ("id", "ood")
 
 
-def _to_numpy(values: Any) -> np.ndarray:
+def to_numpy(values: Any) -> np.ndarray:
     """Convert to NumPy, also from tensors on a GPU, with gradients or in bfloat16."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
@@ -29,7 +29,7 @@ def _to_numpy(values: Any) -> np.ndarray:
 
 def check_scores(scores: Array, name: str) -> np.ndarray:
     """Return scores (N,) as a float array; raise ValueError, with ``name``, if empty, not a vector or NaN."""
-    array = _to_numpy(scores)
+    array = to_numpy(scores)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} scores must be a non-empty vector, got the shape {array.shape}")
     if array.dtype not in (np.float16, np.float32):
@@ -41,7 +41,7 @@ def check_scores(scores: Array, name: str) -> np.ndarray:
 
 def check_rows_and_labels(rows: Array, labels: Array, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return rows (N, C) in float64 and labels (N,); raise ValueError, with the rows' ``name``, if they do not fit."""
-    rows, labels = _to_numpy(rows).astype(np.float64), _to_numpy(labels)
+    rows, labels = to_numpy(rows).astype(np.float64), to_numpy(labels)
     if rows.ndim != 2 or labels.shape != rows.shape[:1] or rows.size == 0:
         raise ValueError(f"{name} must be (N, C) and labels (N,), got {rows.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= rows.shape[1]:

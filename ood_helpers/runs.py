@@ -17,10 +17,10 @@ import torch
 
 from . import data, metrics, models, scores
 from .config import Config, ResolvedConfig
+from .data import folders
 from .detector import Detector
 from .engine import backbones, files
 
-FOLDER = "folder:"  # names of image sets that begin with it are folders, whose files can change
 FORMAT = 2  # of a run's directory; before it, the classes of a folder of images followed each other
 FILES = ("history.json", "weights.pt", "outputs.npz")
 # Type of a field of config.json and of its items.
@@ -57,7 +57,7 @@ def load_sets(config: ResolvedConfig, dataset: data.ImageSet) -> tuple[dict[str,
 
 def folder_digest(config: ResolvedConfig, sets: Mapping[str, Any], labels: Mapping[str, torch.Tensor]) -> int | None:
     """A checksum of the images and labels of ``load_sets`` where one of the sets is a folder, else None."""
-    if not any(name.startswith(FOLDER) for name in (config.data, *config.ood)):
+    if not any(name.startswith(folders.PREFIX) for name in (config.data, *config.ood)):
         return None
     digest = zlib.crc32(torch.cat(list(labels.values())).numpy().data)
     for images in sets.values():
@@ -200,7 +200,7 @@ def check_images(run: Run) -> None:
         return
     with suppress(FileNotFoundError):  # a run is of use where its images are not
         if folder_digest(run.config, *load_sets(run.config, run.dataset())) != run.digest:
-            names = " or ".join(name for name in (run.config.data, *run.config.ood) if name.startswith(FOLDER))
+            names = " or ".join(name for name in (run.config.data, *run.config.ood) if name.startswith(folders.PREFIX))
             raise ValueError(
                 f"the images of {names} have changed since {run.path} was trained; "
                 "delete it or choose another folder of runs"

@@ -21,6 +21,7 @@ from ..engine.files import atomic_directory, locked
 from . import imageset
 from .imageset import Arrays
 
+PREFIX = "folder:"  # of the names of such sets
 GREY = {"1", "L", "LA"}  # Pillow's modes
 COLOUR = {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # other modes have over 8 bits, which Pillow clips to white
 LARGEST = 224  # pixels; larger images are not taken at their own size

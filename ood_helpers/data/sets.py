@@ -113,8 +113,8 @@ SETS = {
 
 def _read(name, root, size, ood=False):
     root = Path(root or os.environ.get("OOD_DATA", "data")).expanduser()
-    if name.startswith("folder:"):
-        return folders.read(name.removeprefix("folder:"), root, size, ood)
+    if name.startswith(folders.PREFIX):
+        return folders.read(name.removeprefix(folders.PREFIX), root, size, ood)
     if name.startswith(torch_sets.PREFIX):
         return torch_sets.read(name.removeprefix(torch_sets.PREFIX), root)
     if name not in SETS:
