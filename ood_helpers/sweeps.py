@@ -200,7 +200,8 @@ def table(
     Returns
     -------
     DataFrame
-        ``attrs`` holds the convention, and in ``"labels"`` a text for each name.
+        ``columns.name`` is the metric and its convention; ``attrs`` holds them too, and in ``"labels"`` a text for each
+        name.
 
     Raises
     ------
@@ -223,7 +224,8 @@ def table(
     labels = {name: group[0].label if name == group[0].config.loss else name for name, group in trained.items()}
     frame.attrs = {"data": id_sets[0], "metric": metric, "positive": positive, "score": score, "labels": labels}
     frame.attrs["test images"] = dict(zip(keys, map(_test_images, everything)))
-    return frame
+    convention = f" ({positive.upper()} positive)" if metric in ("fpr95", "tnr95") else ""
+    return frame.rename_axis(columns=f"{metric.upper().replace('_', ' ')}{convention} in %" if metric else "%")
 
 
 def _test_images(run):
@@ -248,10 +250,8 @@ def summary(frame: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
     """A :func:`table` for display: mean ± standard deviation as text, a row per name; ``columns.name`` says so."""
     groups = frame.groupby(level=0, sort=False)
     cells = groups.agg(lambda values: spread(values.tolist(), digits)).rename(index=frame.attrs["labels"])
-    metric, n = frame.attrs["metric"], " or ".join(map(str, sorted(set(groups.size()))))
-    if metric in ("fpr95", "tnr95"):
-        metric = f"{metric.upper()} ({frame.attrs['positive'].upper()} positive)"
-    return cells.rename_axis(columns=f"{metric + ' in ' if metric else ''}%, mean ± standard deviation, n = {n}")
+    n = " or ".join(map(str, sorted(set(groups.size()))))
+    return cells.rename_axis(columns=f"{frame.columns.name}, mean ± sd, n = {n}")
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

@@ -100,7 +100,7 @@ def live_explorers(runs: str | Path | None = None) -> Live:
     everything = [*groups["softmax"], *groups["logitnorm"], *trained]
     one_each = [groups["softmax"][0], groups["logitnorm"][0], *trained[:5]]
     shipped = papers.shipped("cifar10")
-    photographs = [run for group in shipped.values() for run in group]
+    photographs = [group[0] for group in shipped.values()]  # further seeds have no snapshots, and would double the page
 
     def pair(runs: list, second: int) -> list:
         """Two explorers, the second with the first LogitNorm."""
@@ -112,7 +112,7 @@ def live_explorers(runs: str | Path | None = None) -> Live:
     return {
         "sketchpad": ("Draw a stranger", [Sketchpad(one_each)]),
         "photographs": ("Scores on photographs", [ScoreExplorer(photographs)]),
-        "photographs_pair": ("Two losses on photographs", pair(photographs, len(shipped["softmax"]))),
+        "photographs_pair": ("Two losses on photographs", pair(photographs, 1)),
         "scores": ("Scores of every loss on digits", [ScoreExplorer(everything)]),
         "scores_pair": ("Two losses on digits", pair(everything, len(groups["softmax"]))),
         "norm": ("Norm and direction of one logit vector", [NormExplorer()]),

@@ -44,8 +44,16 @@ def slug(heading: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
+def scrollable(table: str) -> Markup:
+    """Return the HTML of a table in a region that can be scrolled, also with the keyboard."""
+    return Markup(f'<div class="wide" tabindex="0" role="region" aria-label="table">{table}</div>')
+
+
 class _Renderer(IPythonRenderer):
     """nbconvert's Markdown with MathML, tables that can be scrolled, and links to the pages of the site."""
+
+    def text(self, text: str) -> str:
+        return re.sub(r"(?<=\d) (?=%)", "\u00a0", super().text(text))  # a line does not begin with %
 
     def block_math(self, body: str) -> str:
         return formula(body, display=True)
@@ -54,7 +62,7 @@ class _Renderer(IPythonRenderer):
         return formula(body, display=False)
 
     def table(self, text: str) -> str:
-        return f'<div class="wide" tabindex="0" role="region" aria-label="table"><table>{text}</table></div>'
+        return scrollable(f"<table>{text}</table>")
 
     def heading(self, text: str, level: int, **attributes: Any) -> str:
         if level != 2:
@@ -168,10 +176,32 @@ def outputs(cell: Any) -> Iterator[Output]:
             alt = output.metadata.get("image/png", {}).get("alt") or "A figure; its numbers are in the text below it."
             yield Output(png=data["image/png"].strip(), alt=alt, caption=alt)
         elif "text/html" in data:  # a table; the policy keeps scripts in it from running
-            wide = '<div class="wide" tabindex="0" role="region" aria-label="table">{}</div>'
-            yield Output(html=Markup(wide).format(Markup(data["text/html"])))
+            yield Output(html=table(data["text/html"]))
         elif "text/plain" in data:
             yield Output(text=data["text/plain"].rstrip())
+
+
+def table(html: str) -> Markup:
+    """A pandas table that can be scrolled, with its title as a caption and its text to the left.
+
+    The title is the name of the columns, which pandas writes above the names of the rows, where it would wrap in their
+    width. One of up to 8 characters stays there, and so does that of several levels of columns.
+
+    >>> print(table("<table><thead><tr><th>AUROC in %</th><th>noise</th></tr></thead></table>").partition(">")[2])
+    <table><caption>AUROC in %</caption><thead><tr><th></th><th>noise</th></tr></thead></table></div>
+    """
+    head = re.search(
+        r"<thead>\s*<tr[^>]*>((?:\s*<th></th>)*)\s*<th>([^<]{9,})</th>((?:\s*<th>[^<]*</th>)*)\s*</tr>", html
+    )
+    if head:
+        before, title, columns = head.groups()
+        rest, row_names = html[head.end() :], f"{before}<th></th>"
+        # a second row names the levels of the rows, and is empty above the columns
+        if names := re.match(r"\s*<tr>((?:\s*<th>[^<]+</th>)+)(?:\s*<th></th>)+\s*</tr>", rest):
+            row_names, rest = names[1], rest[names.end() :]
+        html = f"{html[: head.start()]}<caption>{title}</caption><thead><tr>{row_names}{columns}</tr>{rest}"
+    html = re.sub(r"<td>(?=[^<]*[^\W\d]{3})", '<td class="words">', html)
+    return scrollable(html)
 
 
 def with_captions(cells: Iterable[Any]) -> Iterator[Output]:

@@ -153,15 +153,19 @@ def mosaics(pictures: Tensor, labels: Tensor, classes: Sequence[str], n: int = 6
 
 
 def scores_of(runs: Sequence[Run], names: Sequence[str], ood: Sequence[str]) -> Figure:
-    """Draw histograms of several scores of several runs, one below the other."""
+    """Draw histograms: a row per run, a column per score."""
     rows: dict[str, Any] = {}
     for run in runs:
         for name in names:
             values = run.scores(name)
             title = f"{run.label}, {plots.SCORE_LABELS[name]}"
             rows[title] = (values["test"], {other: values[other] for other in ood})
-    fig, axes = plt.subplots(len(rows), 1, figsize=(WIDTHS["page"], 1.7 * len(rows)))
-    demos.score_rows(axes, rows)
+    fig, axes = plt.subplots(len(runs), len(names), figsize=(WIDTHS["page"], 2.0 * len(runs)), squeeze=False)
+    demos.score_rows(axes.ravel(), rows)
+    for ax in axes[-1]:
+        ax.set_xlabel("score (higher = more in-distribution)")
+    for ax in axes[:, 1:].ravel():
+        ax.set_ylabel("")
     return fig
 
 

@@ -136,6 +136,18 @@ def by_set(trained: Mapping[str, Sequence[Run]], systems: Sequence[tuple[str, st
     return pd.DataFrame(columns)
 
 
+def auroc_through_training(systems: Sequence[tuple[Run, str]], ood: str) -> pd.DataFrame:
+    """AUROC in % on an OOD set after every epoch that the runs recorded: a row per epoch, a column per (run, score)."""
+    columns = {}
+    for run, name in systems:
+        logits = zip(run.snapshots["test"], run.snapshots[ood])
+        scored = ([scores.score(name)(torch.from_numpy(z).double()) for z in both] for both in logits)
+        columns[f"{run.config.recipe.label}, {SCORE_LABELS.get(name, name)}"] = pd.Series(
+            [100 * metrics.detection(*both)["auroc"] for both in scored], index=run.snapshots["epochs"]
+        )
+    return pd.DataFrame(columns).rename_axis(index="epoch", columns=f"AUROC in %, {ood}")
+
+
 def favourite_class(trained: Mapping[str, Sequence[Run]], ood: str) -> pd.DataFrame:
     """The class that each network names most often on an OOD set, how often, and its AUROC and FPR95: a row per run."""
     rows = {}

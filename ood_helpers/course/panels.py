@@ -130,7 +130,7 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
     for ax, title in zip(axes[:, 0], ("median norm\nof the logits", "mean confidence\non OOD (%)", "mean AUROC (%)")):
         ax.set_ylabel(title)
     axes[0, 0].set_ylim(bottom=0)
-    axes[0, 0].legend()
+    axes[0, 1].legend()
     axes[2, 0].legend()
     return fig
 

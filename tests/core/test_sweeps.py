@@ -49,7 +49,8 @@ def test_a_summary_has_mean_deviation_n_and_convention(trained):
     cells = sweeps.summary(frame)
     assert list(cells.index) == ["Softmax (CE)", "DisMax"]
     assert cells.loc["DisMax", "near"] == sweeps.spread(frame.loc["dismax", "near"].tolist())
-    assert cells.columns.name == "FPR95 (ID positive) in %, mean ± standard deviation, n = 3"
+    assert cells.columns.name == "FPR95 (ID positive) in %, mean ± sd, n = 3"
+    assert sweeps.summary(sweeps.table(trained, "auroc")).columns.name == "AUROC in %, mean ± sd, n = 3"
 
 
 def test_folds_are_named_as_such(trained):

@@ -4,6 +4,7 @@ import re
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
@@ -19,10 +20,24 @@ from ood_helpers.widgets.base import STATE_MIME
         ("[next](02_growing.ipynb)", 'href="02_growing.html"'),
         ("| $a$ |\n|---|\n| $\\lVert b\\rVert$ |", "<table>"),
         ("<script>alert(1)</script>", "&lt;script&gt;"),
+        ("above 90 % of `90 %`", "90\u00a0% of <code>90 %</code>"),
     ],
 )
 def test_markdown(text, expected):
     assert expected in html.markdown(text)
+
+
+def test_the_title_of_a_table_is_its_caption_and_words_are_to_the_left():
+    rows = pd.MultiIndex.from_tuples([("softmax", 0)], names=("loss", "seed"))
+    frame = pd.DataFrame({"noise": [90.0], "why": ["fewer epochs"]}, index=rows)
+    titled, plain = (html.table(each.to_html()) for each in (frame.rename_axis(columns="AUROC in %"), frame))
+    assert "<caption>AUROC in %</caption>" in titled and "caption" not in plain
+    (head,) = re.findall(r"<thead>(.*)</thead>", titled, re.DOTALL)
+    assert re.findall("<th>(.*?)</th>", head) == ["loss", "seed", "noise", "why"]
+    assert "<td>90.0</td>" in titled and '<td class="words">fewer epochs</td>' in titled
+    short, levels = frame.rename_axis(columns="T"), pd.DataFrame({("AUROC in %", "noise"): [90.0]})
+    for each in (short, levels.rename_axis(columns=["published", "ours"])):
+        assert "<caption>" not in html.table(each.to_html())
 
 
 def stream(text):
