@@ -191,15 +191,15 @@ def table(html: str) -> Markup:
     <table><caption>AUROC in %</caption><thead><tr><th></th><th>noise</th></tr></thead></table></div>
     """
     head = re.search(
-        r"<thead>\s*<tr[^>]*>((?:\s*<th></th>)*)\s*<th>([^<]{9,})</th>((?:\s*<th>[^<]*</th>)*)\s*</tr>", html
+        r"<thead>\s*<tr[^>]*>((?:\s*<th></th>)*)\s*<th>([^<]{9,})</th>((?:\s*<th>[^<]*</th>)*)\s*</tr>"
+        # a second row names the levels of the rows, and is empty above the columns
+        r"(?:\s*<tr>((?:\s*<th>[^<]+</th>)+)(?:\s*<th></th>)+\s*</tr>)?\s*</thead>",
+        html,
     )
     if head:
-        before, title, columns = head.groups()
-        rest, row_names = html[head.end() :], f"{before}<th></th>"
-        # a second row names the levels of the rows, and is empty above the columns
-        if names := re.match(r"\s*<tr>((?:\s*<th>[^<]+</th>)+)(?:\s*<th></th>)+\s*</tr>", rest):
-            row_names, rest = names[1], rest[names.end() :]
-        html = f"{html[: head.start()]}<caption>{title}</caption><thead><tr>{row_names}{columns}</tr>{rest}"
+        before, title, columns, names = head.groups()
+        caption = f"<caption>{title}</caption><thead><tr>{names or before + '<th></th>'}{columns}</tr></thead>"
+        html = html[: head.start()] + caption + html[head.end() :]
     html = re.sub(r"<td>(?=[^<]*[^\W\d]{3})", '<td class="words">', html)
     return scrollable(html)
 
