@@ -28,16 +28,17 @@ def test_markdown(text, expected):
 
 
 def test_the_title_of_a_table_is_its_caption_and_words_are_to_the_left():
-    rows = pd.MultiIndex.from_tuples([("softmax", 0)], names=("loss", "seed"))
-    frame = pd.DataFrame({"noise": [90.0], "why": ["fewer epochs"]}, index=rows)
-    titled, plain = (html.table(each.to_html()) for each in (frame.rename_axis(columns="AUROC in %"), frame))
-    assert "<caption>AUROC in %</caption>" in titled and "caption" not in plain
-    (head,) = re.findall(r"<thead>(.*)</thead>", titled, re.DOTALL)
-    assert re.findall("<th>(.*?)</th>", head) == ["loss", "seed", "noise", "why"]
-    assert "<td>90.0</td>" in titled and '<td class="words">fewer epochs</td>' in titled
-    short, levels = frame.rename_axis(columns="T"), pd.DataFrame({("AUROC in %", "noise"): [90.0]})
-    for each in (short, levels.rename_axis(columns=["published", "ours"])):
-        assert "<caption>" not in html.table(each.to_html())
+    for names in (["loss", "seed"], ["loss"], ["", "loss"], [None]):
+        index = pd.MultiIndex.from_tuples([("softmax", 0)[: len(names)]], names=names)
+        frame = pd.DataFrame({"lower bound": [90.0], "reason": ["fewer epochs"]}, index=index)
+        titled, plain = (html.table(each.to_html()) for each in (frame.rename_axis(columns="AUROC in %"), frame))
+        assert "<caption>AUROC in %</caption>" in titled and "caption" not in plain
+        (head,) = re.findall(r"<thead>(.*)</thead>", titled, re.DOTALL)
+        assert re.findall("<th>(.*?)</th>", head) == [*(name or "" for name in names), "lower bound", "reason"]
+        assert "<td>90.0</td>" in titled and '<td class="words">fewer epochs</td>' in titled
+        short, levels = frame.rename_axis(columns="T"), pd.DataFrame({("AUROC in %", "noise"): [90.0]})
+        for each in (short, levels.rename_axis(columns=["published", "ours and theirs"])):
+            assert "<caption>" not in html.table(each.to_html())
 
 
 def stream(text):
