@@ -179,20 +179,33 @@ def parts(trained: Sequence[Run]) -> DataFrame:
     return cells.rename_axis(columns=f"AUROC in %, {_trainings(trained)}")
 
 
-def energy_without_mean(trained: Sequence[Run]) -> DataFrame:
-    """FPR95 (ID positive, %) of the energy of logits whose mean was subtracted, image by image: a row per training.
+def energy_and_mean(trained: Sequence[Run], ood: Sequence[str]) -> DataFrame:
+    """FPR95 (ID positive, %) of MSP, of the energy, and of the energy of logits without their mean: a row per training.
+
+    Parameters
+    ----------
+    trained : sequence of Run
+    ood : sequence of str
+        The OOD sets over which the mean is taken.
 
     Returns
     -------
     DataFrame
-        A column per OOD set, their ``mean``, and the ``mean logit`` that the test images had before.
+        The three scores, and the ``mean logit`` of the test images, to which the energy is sensitive and MSP is not.
     """
+    views: dict[str, Any] = {
+        "MSP": scores.msp,
+        "energy": scores.energy,
+        "energy without the mean": lambda z: scores.energy(z - z.mean(1, keepdims=True)),
+    }
     rows = {}
     for run in trained:
-        logits = {name: z.astype(np.float64) for name, z in run.logits.items()}
-        values = {name: scores.energy(z - z.mean(1, keepdims=True)) for name, z in logits.items()}
-        row = {name: 100 * metrics.detection(values["test"], values[name])["fpr95"] for name in run.config.ood}
-        rows[run.config.seed] = row | {"mean": mean(row.values()), "mean logit": logits["test"].mean()}
+        logits = {name: run.logits[name].astype(np.float64) for name in ("test", *ood)}
+        row = {"mean logit": logits["test"].mean()}
+        for title, score in views.items():
+            values = {name: score(z) for name, z in logits.items()}
+            row[title] = mean(100 * metrics.detection(values["test"], values[name])["fpr95"] for name in ood)
+        rows[run.config.seed] = row
     return DataFrame(rows).T.rename_axis("seed")
 
 

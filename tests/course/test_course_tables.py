@@ -1,5 +1,7 @@
 """The tables of the notebooks say what the metrics say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,21 @@ def test_the_parts_of_a_logit_vector_are_told_apart(tmp_path):
     errors = np.cumsum((z.argmax(1) != y)[order])
     assert through["AURC, ID (%)"].iloc[-1] == pytest.approx(100 * np.mean(errors / np.arange(1, len(y) + 1)))
     assert through["AUGRC, ID (%)"].iloc[-1] == pytest.approx(100 * np.mean(errors / len(y)))
+
+
+def test_the_energy_without_the_mean_is_that_of_logits_whose_mean_is_zero(tmp_path):
+    run = sweeps.fit_all([Config(epochs=2, ood=("near", "letters"))], tmp_path, "cpu", False)[0]
+    moved = replace(run)
+    # as if each image's logits had got a mean of its own
+    vars(moved)["logits"] = {
+        name: z - z.mean(1, keepdims=True) + np.arange(len(z))[:, None] % 7 for name, z in run.logits.items()
+    }
+    rows = [tables.energy_and_mean([each], ("near", "letters")).iloc[0] for each in (run, moved)]
+    fpr95 = [100 * run.detection("msp")[name]["fpr95"] for name in ("near", "letters")]
+    assert rows[0]["MSP"] == pytest.approx(np.mean(fpr95)) and rows[1]["MSP"] == pytest.approx(rows[0]["MSP"])
+    assert rows[1]["energy without the mean"] == pytest.approx(rows[0]["energy without the mean"])
+    assert rows[1]["energy"] > rows[0]["energy"] + 10
+    assert rows[1]["mean logit"] == pytest.approx(np.mean(np.arange(len(run.logits["test"])) % 7))
 
 
 def test_of_a_gradient_at_a_right_angle_to_the_logits_nothing_lies_along_them():
