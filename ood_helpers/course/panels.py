@@ -118,8 +118,8 @@ def through_training(trained: Mapping[str, DataFrame]) -> Figure:
     id_style, ood_style = styles.ID_STYLE, styles.OOD_STYLES[0]
     for column, (label, table) in zip(axes.T, trained.items()):
         table = table[table.index > 0]
-        column[0].plot(table["norm, ID"], **id_style, label="ID test images")
-        column[0].plot(table["norm, OOD"], **ood_style, label="OOD images, all sets")
+        column[0].plot(table["norm, ID"], **id_style, label="ID")
+        column[0].plot(table["norm, OOD"], **ood_style, label="OOD, all sets")
         column[1].plot(table["confidence, OOD (%)"], **ood_style)
         column[2].plot(table["AUROC, MSP (%)"], color="black", marker="o", label="MSP")
         column[2].plot(table["AUROC, direction alone (%)"], color="gray", ls=":", marker="^", label="direction alone")
