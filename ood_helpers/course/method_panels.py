@@ -163,7 +163,7 @@ def scores_of(runs: Sequence[Run], names: Sequence[str], ood: Sequence[str]) -> 
     fig, axes = plt.subplots(len(runs), len(names), figsize=(WIDTHS["page"], 2.0 * len(runs)), squeeze=False)
     demos.score_rows(axes.ravel(), rows)
     for ax in axes[-1]:
-        ax.set_xlabel("score (higher = more in-distribution)")
+        ax.set_xlabel(axes[-1, -1].get_xlabel())
     for ax in axes[:, 1:].ravel():
         ax.set_ylabel("")
     return fig

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from .. import losses, metrics, scores, sweeps
 from ..drawing.styles import SCORE_LABELS
 from ..runs import Run
+from .tables import mean_auroc
 
 TEMPERATURES = np.geomspace(0.04, 4, 21)
 
@@ -140,11 +141,11 @@ def auroc_through_training(systems: Sequence[tuple[Run, str]], ood: str) -> pd.D
     """AUROC in % on an OOD set after every epoch that the runs recorded: a row per epoch, a column per (run, score)."""
     columns = {}
     for run, name in systems:
-        logits = zip(run.snapshots["test"], run.snapshots[ood])
-        scored = ([scores.score(name)(torch.from_numpy(z).double()) for z in both] for both in logits)
-        columns[f"{run.config.recipe.label}, {SCORE_LABELS.get(name, name)}"] = pd.Series(
-            [100 * metrics.detection(*both)["auroc"] for both in scored], index=run.snapshots["epochs"]
-        )
+        score = scores.score(name)
+        logits = zip(*(run.snapshots[split].astype(np.float64) for split in ("test", ood)))
+        aurocs = [mean_auroc({"test": score(known), ood: score(strangers)}, [ood]) for known, strangers in logits]
+        label = f"{run.config.recipe.label}, {SCORE_LABELS.get(name, name)}"
+        columns[label] = pd.Series(aurocs, index=run.snapshots["epochs"])
     return pd.DataFrame(columns).rename_axis(index="epoch", columns=f"AUROC in %, {ood}")
 
 
